@@ -1,0 +1,124 @@
+"""What the simulator and the report may know of an instruction: its unit, its tokens, what it touches, what work it is.
+
+Nothing here names an instruction class, so another instruction set can be timed by the same ``hw``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Unit(IntEnum):
+    """The four in-order units; the value is the unit's bit in ``wait`` and ``signal`` masks."""
+
+    LOAD = 0
+    GEMM = 1
+    ALU = 2
+    STORE = 3
+
+
+class Memory(IntEnum):
+    """Where data lies. UB and DRAM are byte-addressed; effects give byte addresses in every memory."""
+
+    UB = 0
+    WGT = 1
+    ACC = 2
+    PARAM = 3
+    DRAM = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Bytes ``start + i*stride_i + ... + [0, run)`` of one memory, for every loop index ``0 <= i < count``.
+
+    ``loops`` are ``(count, stride_bytes)``, outermost first. Regions of one instruction may overlap themselves.
+    """
+
+    memory: Memory
+    start: int
+    run: int
+    loops: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def stop(self) -> int:
+        """One past the highest byte touched (strides are never negative)."""
+        return self.start + self.run + sum((count - 1) * stride for count, stride in self.loops)
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """Everything an instruction reads and writes, and the arithmetic it does."""
+
+    reads: tuple[Region, ...] = ()
+    writes: tuple[Region, ...] = ()
+    macs: int = 0  # rows x k x n of a gemm, padding lanes included
+    alu_ops: int = 0  # lanes x row steps of an alu
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayWork:
+    """``tiles`` weight tiles of ``k`` rows, ``m`` activation rows streamed through each (os: see ``timing``)."""
+
+    tiles: int
+    k: int
+    m: int
+
+
+@dataclass(frozen=True, slots=True)
+class VectorWork:
+    """``steps`` row steps (rows x reduction steps) of ``lanes`` elements; ``reads`` operands from one memory."""
+
+    steps: int
+    reads: int
+    lanes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransferWork:
+    """DRAM traffic: the DRAM-side region, in request order (loops outermost first), read or written."""
+
+    region: Region
+    write: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FillWork:
+    """``rows`` contiguous runs written on chip, one a cycle, without port traffic."""
+
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class SyncWork:
+    """Tokens only; acts when all earlier instructions of its unit have landed."""
+
+
+@dataclass(frozen=True, slots=True)
+class HaltWork:
+    """Ends the program once every unit has drained."""
+
+
+Work: TypeAlias = ArrayWork | VectorWork | TransferWork | FillWork | SyncWork | HaltWork
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One instruction as the timing simulator sees it. ``waits``/``signals`` name other units, each at most once."""
+
+    unit: Unit
+    waits: tuple[Unit, ...]
+    signals: tuple[Unit, ...]
+    work: Work
+
+
+Landing: TypeAlias = Callable[[int], None]
+"""Called with an instruction's index in the cycle in which its last effect lands, in time order."""
+
+Tasks: TypeAlias = Sequence[Task]
+Bytes: TypeAlias = NDArray[np.uint8]

@@ -1,0 +1,152 @@
+"""A network as immutable values: the float :class:`Graph` a file describes and the int8 :class:`QGraph` that runs.
+
+Activations are (batch, height, width, channels); a flat vector is height 1, width 1. Letters: c in, k out, r x s
+kernel, p x q output.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pads: TypeAlias = tuple[int, int, int, int]
+"""Rows or columns added: (top, bottom, left, right)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One row of the network file, in float. ``params`` depend on ``kind`` and are validated by ``loader``."""
+
+    name: str
+    kind: str  # conv fc maxpool avgpool relu tanh sigmoid flatten softmax
+    input: str  # name of the producing layer, or of the network input
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    pads: Pads = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    channels: int = 0  # output channels of conv and fc
+    count_include_pad: bool = False
+    activation: str = ""  # conv and fc: "", relu, tanh, sigmoid
+    weights: NDArray[np.float32] | None = None  # conv (k, r, s, c/groups); fc (k, c)
+    bias: NDArray[np.float32] | None = None  # (k,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """A float network: layers in topological order; ``input_shape`` is (h, w, c)."""
+
+    name: str
+    input: str
+    input_shape: tuple[int, int, int]
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """An int8 activation tensor: per-image shape (h, w, c); real value = scale * (q - zero)."""
+
+    name: str
+    shape: tuple[int, int, int]
+    scale: np.float32
+    zero: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of one image."""
+        return self.shape[0] * self.shape[1] * self.shape[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QConv:
+    """Convolution or fully connected layer, requantised: y = rq(sum((x - zx) * w) + bias).
+
+    ``weights`` int8 (k, r, s, c/groups). An fc layer is the convolution whose kernel is its whole input.
+    ``bias`` int32 (k,) *without* the zero-point fold (the compiler folds -zx*sum(w)); ``scale`` float32 (k,).
+    ``lo``/``hi`` clamp the output (ReLU is ``lo`` = output zero point).
+    """
+
+    name: str
+    kind: str  # "conv" | "fc" | "depthwise"
+    input: str
+    output: str
+    weights: NDArray[np.int8]
+    bias: NDArray[np.int32]
+    scale: NDArray[np.float32]
+    stride: tuple[int, int]
+    pads: Pads
+    dilation: tuple[int, int]
+    groups: int
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class QPool:
+    """Max or average pooling. Average: rq(sum(x - zx) over real pixels), scale float32(sx / (sy * count)) per window
+    where ``count`` is the kernel size (``count_include_pad``) or the number of real pixels of that window.
+    Max pooling ignores padding and keeps its input's quantisation."""
+
+    name: str
+    kind: str  # "maxpool" | "avgpool"
+    input: str
+    output: str
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    pads: Pads
+    count_include_pad: bool
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class QLut:
+    """A pointwise function as a table: y = table[x + 128], int8 (256,)."""
+
+    name: str
+    kind: str  # "relu" | "tanh" | "sigmoid" | "lut"
+    input: str
+    output: str
+    table: NDArray[np.int8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QReshape:
+    """No work on the machine: the same bytes under another shape (flatten)."""
+
+    name: str
+    kind: str  # "flatten"
+    input: str
+    output: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class QSoftmax:
+    """Softmax of the dequantised logits, on the host; always last."""
+
+    name: str
+    kind: str  # "softmax"
+    input: str
+
+
+QLayer: TypeAlias = QConv | QPool | QLut | QReshape | QSoftmax
+
+
+@dataclass(frozen=True, kw_only=True)
+class QGraph:
+    """An int8 network: layers in topological order over named tensors.
+
+    ``rows`` is one entry per layer of the network file, in file order: (layer name, kind, name of the QLayer that
+    does its work). A fused layer (a ReLU inside ``rq``) names its host. A conv with a tanh activation becomes a
+    QConv and a QLut.
+    """
+
+    name: str
+    input: str
+    output: str  # last int8 tensor (the logits)
+    tensors: dict[str, Tensor]
+    layers: tuple[QLayer, ...]
+    rows: tuple[tuple[str, str, str], ...]
