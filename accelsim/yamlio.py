@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import yaml
+from yaml.composer import ComposerError
 
 from accelsim.errors import ConfigError
 
@@ -43,8 +44,8 @@ class Mark:
 class Document:
     """One YAML text as plain Python data, with the place of every key and value.
 
-    ``mistakes`` holds what the text itself does wrong although it can be read (a key given twice). Whoever uses
-    ``data`` reports them together with its own findings, as ``accelsim.validation.validate`` does.
+    ``mistakes`` holds what the text itself does wrong although it can be read (a key given twice). Whoever
+    uses ``data`` reports them together with its own findings, as ``accelsim.validation.validate`` does.
     """
 
     path: str
@@ -55,7 +56,7 @@ class Document:
     mistakes: tuple[ConfigError, ...] = ()
 
     def mark(self, keys: Sequence[str | int], *, key: bool = False) -> Mark:
-        """Where the value at ``keys`` (or with ``key`` its key) stands; if absent, the key of the nearest parent."""
+        """Where the value (or with ``key`` the key) at ``keys`` is; if absent, the nearest parent's key."""
         path = tuple(keys)
         if path in self.value_marks:
             return self.key_marks.get(path, self.value_marks[path]) if key else self.value_marks[path]
@@ -71,7 +72,7 @@ class Document:
     def error(
         self, keys: Sequence[str | int], problem: str, hint: str = "", *, key: bool = False
     ) -> ConfigError:
-        """A :class:`ConfigError`, for the caller to raise, about the value (or with ``key`` the key) at ``keys``."""
+        """A :class:`ConfigError` for the caller to raise, about the value (or with ``key`` the key) there."""
         mark = self.mark(keys, key=key)
         return _error_at(self.path, self.text, mark, dotted(keys), problem, hint)
 
@@ -249,7 +250,7 @@ def _syntax_error(text: str, path: str, error: yaml.MarkedYAMLError) -> ConfigEr
     place = error.problem_mark or error.context_mark
     mark = Mark(place.line + 1, place.column + 1) if place else Mark(1, 1)
     problem = f"not YAML: {error.problem or error.context}"
-    if isinstance(error, yaml.composer.ComposerError) and error.context and error.context_mark:
+    if isinstance(error, ComposerError) and error.context and error.context_mark:
         problem = f"not YAML: {error.context}, {error.problem}"
     elif error.problem and error.context and error.context_mark:
         problem += f" {error.context} that starts on line {error.context_mark.line + 1}"
