@@ -85,8 +85,11 @@ class EncodingError(AccelsimError):
     value: int
     bits: int
     low: int = 0
+    problem: str = ""  # said instead of the range, where the range is not the reason
 
     def __str__(self) -> str:
+        if self.problem:
+            return f"{self.instruction}.{self.field}: {self.value} {self.problem}"
         high = self.low + (1 << self.bits) - 1
         return f"{self.instruction}.{self.field}: {self.value} is outside {self.low}..{high} ({self.bits} bits)"
 

@@ -1,6 +1,6 @@
 """The instruction table: the only statement of every field, its width and its name. Field order is bit order.
 
-``fields.py`` derives encoding, decoding and range checks from these declarations, ``asm.py`` the text form and
+``encoding.py`` derives encoding, decoding and range checks from these declarations, ``asm.py`` the text form and
 ``docs/isa.md`` its tables. Nobody writes a bit position. What an instruction *does* is in ``semantics.py``, what it
 *touches* and what *work* it is in ``effects.py``, what it *costs* in ``accelsim.timing``.
 
@@ -59,7 +59,7 @@ class Load:
     opcode: ClassVar[Opcode] = Opcode.LOAD
     wait: int = units("units that must each give a token first")
     signal: int = units("units that each get a token at the end")
-    memory: int = choice(2, Memory, "destination memory")
+    memory: int = choice(2, (Memory.UB, Memory.WGT, Memory.ACC, Memory.PARAM), "destination memory")
     fill: int = flag("write the low byte of `dram` everywhere instead of reading DRAM")
     dram: int = bits(32, "first byte in DRAM; with `fill`, the byte value")
     local: int = bits(25, "first byte in the destination memory")
@@ -139,11 +139,11 @@ class Alu:
     dm0: int = bits(16, "dst distance between m0 iterations")
     dm1: int = bits(18, "dst distance between m1 iterations")
     # The last 40 bits are one operand: `imm` when operand=imm, else `param` with the limits of rq.
-    imm: int = signed(32, "immediate (operand=imm)", union="operand")
-    param: int = bits(14, "first PARAM row (operand=param): rq takes bias then scale, lut its table", union="operand")
-    zero: int = signed(8, "rq: zero point added after rounding", union="operand")
-    lo: int = signed(8, "rq: lower clamp", union="operand")
-    hi: int = signed(8, "rq: upper clamp", union="operand")
+    imm: int = signed(32, "immediate", union="operand=imm")
+    param: int = bits(14, "first PARAM row: rq takes bias then scale, lut its table", union="operand=param")
+    zero: int = signed(8, "rq: zero point added after rounding", union="operand=param")
+    lo: int = signed(8, "rq: lower clamp", union="operand=param")
+    hi: int = signed(8, "rq: upper clamp", union="operand=param")
 
     @property
     def unit(self) -> Unit:
