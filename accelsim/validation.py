@@ -9,16 +9,15 @@ import re
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from accelsim.errors import ConfigError, ConfigErrors
+from accelsim.spelling import suggest
 from accelsim.yamlio import Document, Keys, dump_yaml
 
 _SHOWN_VALUE = 40  # characters of a wrong value repeated in a message
-_LIST_AT_MOST = 12  # allowed values or keys named in a hint
 
 
 class FileModel(BaseModel):
@@ -66,18 +65,6 @@ def sort_by_line(errors: Iterable[ConfigError]) -> tuple[ConfigError, ...]:
         return (match[1], int(match[2]), int(match[3])) if match else (error.where, 0, 0)
 
     return tuple(sorted(errors, key=place))
-
-
-def suggest(word: str, allowed: Iterable[str], label: str = "allowed") -> str:
-    """A hint for a word that is none of the allowed ones: ``did you mean 'rows'? allowed: rows, cols``."""
-    names = list(allowed)
-    folded = {name.casefold(): name for name in reversed(names)}
-    close = get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.6)
-    parts = [f"did you mean {folded[close[0]]!r}?"] if close else []
-    if names:
-        listed = ", ".join(names[:_LIST_AT_MOST]) + (", ..." if len(names) > _LIST_AT_MOST else "")
-        parts.append(f"{label}: {listed}")
-    return " ".join(parts)
 
 
 def show(value: Any) -> str:
@@ -212,10 +199,7 @@ def _keys_in(data: Any, location: Sequence[int | str], *, missing: bool) -> Keys
     """The parts of a pydantic location that exist in the data; names of alternatives are left out."""
     keys: list[int | str] = []
     for part in location:
-        if isinstance(data, dict) and part in data:
-            keys.append(part)
-            data = data[part]
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+        if _holds(data, part):
             keys.append(part)
             data = data[part]
     if missing:
@@ -223,9 +207,15 @@ def _keys_in(data: Any, location: Sequence[int | str], *, missing: bool) -> Keys
     return tuple(keys)
 
 
+def _holds(data: Any, part: int | str) -> bool:
+    if isinstance(data, list):
+        return isinstance(part, int) and part < len(data)
+    return isinstance(data, dict) and part in data
+
+
 def _value_at(data: Any, keys: Keys) -> Any:
     for key in keys:
-        if isinstance(data, dict) and key not in data:
+        if not _holds(data, key):
             return None
         data = data[key]
     return data
