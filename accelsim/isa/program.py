@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import io
+import json
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.errors import ConfigError, ProgramError
+from accelsim.isa.encoding import decode_all, encode_all
+from accelsim.isa.fields import WORD_BYTES
 from accelsim.isa.instructions import Instr
+
+FORMAT = "accelsim-program"
+VERSION = 1
+DTYPES = ("int8", "uint8", "int32", "float32")
+ROLES = ("input", "output", "constant", "scratch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +73,7 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Program:
-    """What ``compile`` makes and ``exec`` runs. Immutable; equality is by :attr:`program_hash`.
+    """What ``compile`` makes and ``exec`` runs. Immutable; two programs are the same when :func:`program_hash` says so.
 
     ``image`` is the DRAM content at byte 0 .. len(image) (constants); ``dram_bytes`` the whole extent; instruction
     words are fetched from a memory range of their own. ``layers`` names the layers in order, ``layer_of[i]`` is the
@@ -79,3 +92,131 @@ class Program:
     shape_hash: str = ""
     full_hash: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
+
+    def origin(self, index: int) -> str:
+        """``layer tile`` of an instruction, as far as known; empty otherwise."""
+        layer = self.layer_of[index] if index < len(self.layer_of) else -1
+        name = self.layers[layer] if 0 <= layer < len(self.layers) else ""
+        tile = self.tile_of[index] if index < len(self.tile_of) else ""
+        return f"{name} {tile}".strip()
+
+
+def program_hash(program: Program) -> str:
+    """A short hash of what the program is: words, image, regions, layers, probes, meta; not of file bytes.
+
+    ``full_hash`` is left out: it says which machine's timing the program was made for, not what it does.
+    """
+    text = _plain(program)
+    del text["full_hash"]
+    digest = hashlib.sha256(json.dumps(text, sort_keys=True).encode())
+    digest.update(encode_all(program.instructions).tobytes())
+    digest.update(np.ascontiguousarray(program.image).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def save_program(program: Program, path: str | Path) -> None:
+    """Write a program file (.npz without pickle). Raises EncodingError, or ConfigError when it cannot be written."""
+    text = {"format": FORMAT, "version": VERSION, **_plain(program)}
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        words=encode_all(program.instructions),
+        image=program.image,
+        text=np.frombuffer(json.dumps(text).encode(), np.uint8),
+    )
+    try:
+        Path(path).write_bytes(buffer.getvalue())
+    except OSError as error:
+        raise ConfigError(str(path), "", f"cannot be written: {error.strerror}") from None
+
+
+def load_program(path: str | Path) -> Program:
+    """Read a program file. Raises ConfigError for one that is missing, truncated, foreign or inconsistent."""
+    where = str(path)
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(where, "", f"cannot be read: {error.strerror}") from None
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            words, image, text = arrays["words"], arrays["image"], arrays["text"]
+        return _program(words, image, json.loads(text.tobytes()))
+    except ProgramError as error:
+        raise ConfigError(where, f"instruction {error.index}", f"{error.problem}: {error.text}") from None
+    except _Foreign as error:
+        raise ConfigError(where, error.key, error.problem) from None
+    except Exception:  # whatever zipfile, zlib, numpy or json make of foreign bytes is one finding for the user
+        raise ConfigError(
+            where, "", "is not a complete accelsim program file", "programs are written by `accelsim compile`"
+        ) from None
+
+
+class _Foreign(Exception):
+    """A program file that can be read and says something impossible."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(key, problem)
+        self.key, self.problem = key, problem
+
+
+def _plain(program: Program) -> dict[str, Any]:
+    """Everything but words and image as JSON data."""
+    return {
+        "dram_bytes": program.dram_bytes,
+        "regions": [dataclasses.asdict(region) for region in program.regions],
+        "layers": list(program.layers),
+        "layer_of": list(program.layer_of),
+        "tile_of": list(program.tile_of),
+        "probes": [dataclasses.asdict(probe) for probe in program.probes],
+        "shape_hash": program.shape_hash,
+        "full_hash": program.full_hash,
+        "meta": program.meta,
+    }
+
+
+_T = TypeVar("_T", DramRegion, Probe)
+_TYPES = {
+    "int": (int,), "str": (str,), "tuple[int, ...]": (tuple,), "float | None": (float, type(None)),
+    "int | None": (int, type(None)),
+}  # fmt: skip
+
+
+def _typed(cls: type[_T], item: dict[str, Any]) -> _T:
+    """A DramRegion or Probe from JSON data whose values have the declared types."""
+    for spec in dataclasses.fields(cls):
+        if spec.name in item and not isinstance(item[spec.name], _TYPES[str(spec.type)]):
+            raise _Foreign(f"{cls.__name__}.{spec.name}", f"is {item[spec.name]!r}, expected {spec.type}")
+    value = cls(**item)
+    if isinstance(value, DramRegion):
+        if value.dtype not in DTYPES:
+            raise _Foreign("DramRegion.dtype", f"is {value.dtype!r}, expected one of {', '.join(DTYPES)}")
+        if not all(isinstance(extent, int) and extent >= 0 for extent in value.shape):
+            raise _Foreign("DramRegion.shape", f"is {list(value.shape)}")
+    return value
+
+
+def _program(words: NDArray[Any], image: NDArray[Any], text: dict[str, Any]) -> Program:
+    if text["format"] != FORMAT:
+        raise _Foreign("format", f"is {text['format']!r}, expected {FORMAT!r}")
+    if text["version"] != VERSION:
+        raise _Foreign("version", f"is {text['version']!r}, this accelsim reads version {VERSION}")
+    if words.dtype != np.uint8 or words.ndim != 2 or words.shape[1] != WORD_BYTES:
+        raise _Foreign("words", f"are {words.dtype} {list(words.shape)}, expected uint8 [n, {WORD_BYTES}]")
+    if image.dtype != np.uint8 or image.ndim != 1 or image.size > int(text["dram_bytes"]):
+        raise _Foreign("image", f"is {image.dtype} {list(image.shape)} in {text['dram_bytes']} bytes of DRAM")
+    for key in ("layer_of", "tile_of"):
+        if len(text[key]) not in (0, len(words)):
+            raise _Foreign(key, f"has {len(text[key])} entries for {len(words)} instructions")
+    return Program(
+        instructions=decode_all(words),
+        image=image,
+        dram_bytes=int(text["dram_bytes"]),
+        regions=tuple(_typed(DramRegion, {**item, "shape": tuple(item["shape"])}) for item in text["regions"]),
+        layers=tuple(text["layers"]),
+        layer_of=tuple(text["layer_of"]),
+        tile_of=tuple(text["tile_of"]),
+        probes=tuple(_typed(Probe, item) for item in text["probes"]),
+        shape_hash=text["shape_hash"],
+        full_hash=text["full_hash"],
+        meta=text["meta"],
+    )
