@@ -1,7 +1,7 @@
-"""A network as immutable values: the float :class:`Graph` a file describes and the int8 :class:`QGraph` that runs.
+"""A network as immutable values: the float :class:`Graph` of a file and the int8 :class:`QGraph` that runs.
 
-Activations are (batch, height, width, channels); a flat vector is height 1, width 1. Letters: c in, k out, r x s
-kernel, p x q output.
+Activations are (batch, height, width, channels); a flat vector is height 1, width 1. The dimension letters
+are those of ``shapes``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Pads: TypeAlias = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """One row of the network file, in float. ``params`` depend on ``kind`` and are validated by ``loader``."""
+    """One row of the network file, in float. Which fields matter depends on ``kind``."""
 
     name: str
     kind: str  # conv fc maxpool avgpool relu tanh sigmoid flatten softmax
@@ -86,9 +86,12 @@ class QConv:
 
 @dataclass(frozen=True, kw_only=True)
 class QPool:
-    """Max or average pooling. Average: rq(sum(x - zx) over real pixels), scale float32(sx / (sy * count)) per window
-    where ``count`` is the kernel size (``count_include_pad``) or the number of real pixels of that window.
-    Max pooling ignores padding and keeps its input's quantisation."""
+    """Max or average pooling.
+
+    Average: rq(sum(x - zx) over real pixels), scale float32(sx / (sy * count)) per window, where ``count`` is
+    the kernel size (``count_include_pad``) or the number of real pixels of that window. Max pooling ignores
+    padding and keeps its input's quantisation. Every window holds a real pixel.
+    """
 
     name: str
     kind: str  # "maxpool" | "avgpool"
@@ -132,6 +135,14 @@ class QSoftmax:
     input: str
 
 
+def average_scale(
+    input_scale: np.float32, output_scale: np.float32, counts: NDArray[np.int64] | int
+) -> NDArray[np.float32]:
+    """Average pooling's factor ``float32(sx / (sy * count))``: the quotient in float64, rounded once."""
+    quotient = np.float64(input_scale) / (np.float64(output_scale) * np.asarray(counts))
+    return np.asarray(quotient, dtype=np.float32)
+
+
 QLayer: TypeAlias = QConv | QPool | QLut | QReshape | QSoftmax
 
 
@@ -139,9 +150,9 @@ QLayer: TypeAlias = QConv | QPool | QLut | QReshape | QSoftmax
 class QGraph:
     """An int8 network: layers in topological order over named tensors.
 
-    ``rows`` is one entry per layer of the network file, in file order: (layer name, kind, name of the QLayer that
-    does its work). A fused layer (a ReLU inside ``rq``) names its host. A conv with a tanh activation becomes a
-    QConv and a QLut.
+    ``rows`` is one entry per layer of the network file, in file order: (layer name, kind, name of the QLayer
+    that does its work). A fused layer (a ReLU inside ``rq``) names its host. A conv with a tanh activation
+    becomes a QConv and a QLut; see :attr:`row_of`.
     """
 
     name: str
@@ -150,3 +161,18 @@ class QGraph:
     tensors: dict[str, Tensor]
     layers: tuple[QLayer, ...]
     rows: tuple[tuple[str, str, str], ...]
+
+    @property
+    def row_of(self) -> dict[str, str]:
+        """Name of the file layer that each QLayer's time and traffic count to, by QLayer name.
+
+        A QLayer with a row of its own counts there; one without (the table of ``activation: tanh``) counts to
+        the row of the QLayer before it.
+        """
+        own = {host: name for name, _, host in reversed(self.rows)}  # of a fused pair, the first row counts
+        result: dict[str, str] = {}
+        current = ""
+        for layer in self.layers:
+            current = own.get(layer.name, current)
+            result[layer.name] = current
+        return result

@@ -1,0 +1,168 @@
+"""Output sizes, padding and shape inference, and the one home of the dimension letters.
+
+Letters used across ``nn`` and ``compiler``: n batch, (h, w, c) input height, width and channels, k output
+channels, (r, s) kernel height and width, (p, q) output height and width.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.errors import GraphError
+from accelsim.nn.graph import Graph, Layer, Pads
+
+Shape: TypeAlias = tuple[int, int, int]
+"""One image: (h, w, c)."""
+
+WINDOWED = ("conv", "maxpool", "avgpool")
+POINTWISE = ("relu", "tanh", "sigmoid")
+KINDS = ("conv", "fc", "maxpool", "avgpool", "relu", "tanh", "sigmoid", "flatten", "softmax")
+
+
+def output_size(size: int, kernel: int, stride: int, before: int, after: int, dilation: int = 1) -> int:
+    """Windows that fit along one axis (floor mode); zero or less when not even one fits."""
+    span = dilation * (kernel - 1) + 1
+    return (size + before + after - span) // stride + 1
+
+
+def output_hw(
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    pads: Pads,
+    dilation: tuple[int, int] = (1, 1),
+) -> tuple[int, int]:
+    """(p, q) of a convolution or pooling over (h, w) = ``size``; zero or less when no window fits."""
+    top, bottom, left, right = pads
+    return (
+        output_size(size[0], kernel[0], stride[0], top, bottom, dilation[0]),
+        output_size(size[1], kernel[1], stride[1], left, right, dilation[1]),
+    )
+
+
+def same_pads(
+    size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]
+) -> Pads:
+    """Padding for which p = ceil(h / stride); an odd row or column goes to the bottom or right."""
+    pads: list[int] = []
+    for length, taps, step, spread in zip(size, kernel, stride, dilation):
+        span = spread * (taps - 1) + 1
+        total = max((-(-length // step) - 1) * step + span - length, 0)
+        pads += [total // 2, total - total // 2]
+    return (pads[0], pads[1], pads[2], pads[3])
+
+
+def tap_hits(
+    size: int, kernel: int, stride: int, before: int, outputs: int, dilation: int = 1
+) -> NDArray[np.bool_]:
+    """(outputs, size): whether the window of each output along one axis reads each real input position."""
+    position = (
+        np.arange(outputs)[:, None] * stride + np.arange(kernel)[None, :] * dilation - before
+    )  # (outputs, kernel)
+    return (position[:, :, None] == np.arange(size)).any(axis=1)
+
+
+def window_counts(
+    size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], pads: Pads
+) -> NDArray[np.int64]:
+    """(p, q): the real (not padding) pixels inside each pooling window."""
+    p, q = output_hw(size, kernel, stride, pads)
+    rows = tap_hits(size[0], kernel[0], stride[0], pads[0], p).sum(axis=1)
+    cols = tap_hits(size[1], kernel[1], stride[1], pads[2], q).sum(axis=1)
+    return np.multiply.outer(rows, cols)
+
+
+def layer_shape(layer: Layer, shape: Shape) -> Shape:
+    """Output shape of one layer for the input ``shape``.
+
+    Raises GraphError when it is impossible: no window fits, groups do not divide, weights of another shape.
+    """
+    if layer.kind not in KINDS:
+        raise GraphError(layer.name, f"unknown kind '{layer.kind}'", "one of " + ", ".join(KINDS))
+    h, w, c = shape
+    if layer.kind == "flatten":
+        return (1, 1, h * w * c)
+    if layer.kind == "fc":
+        _check_parameters(layer, (layer.channels, h * w * c), shape)
+        return (1, 1, layer.channels)
+    if layer.kind not in WINDOWED:
+        return shape
+    p, q = _window_shape(layer, shape)
+    if layer.kind != "conv":
+        return (p, q, c)
+    _check_groups(layer, c)
+    _check_parameters(layer, (layer.channels, *layer.kernel, c // layer.groups), shape)
+    return (p, q, layer.channels)
+
+
+def infer_shapes(graph: Graph) -> dict[str, Shape]:
+    """(h, w, c) of the network input and of every layer's output, by name.
+
+    Raises GraphError naming the first layer that is impossible, and the numbers.
+    """
+    if min(graph.input_shape) < 1:
+        raise GraphError(graph.input, f"input shape {list(graph.input_shape)} has no elements")
+    shapes: dict[str, Shape] = {graph.input: graph.input_shape}
+    for index, layer in enumerate(graph.layers):
+        if layer.name in shapes:
+            raise GraphError(layer.name, "this name is used twice")
+        if layer.input not in shapes:
+            raise GraphError(layer.name, f"its input '{layer.input}' is not an earlier layer")
+        if layer.kind == "softmax" and index != len(graph.layers) - 1:
+            raise GraphError(layer.name, "softmax runs on the host and can only be the last layer")
+        shapes[layer.name] = layer_shape(layer, shapes[layer.input])
+    used = {layer.input for layer in graph.layers}
+    for layer in graph.layers[:-1]:
+        if layer.name not in used:
+            raise GraphError(layer.name, "no layer uses its output", "only the last layer may be an output")
+    return shapes
+
+
+def _window_shape(layer: Layer, shape: Shape) -> tuple[int, int]:
+    """(p, q); the numbers of a failure are those of the axis that fails."""
+    size, pads = shape[:2], layer.pads
+    if min(layer.kernel + layer.stride + layer.dilation) < 1 or min(pads) < 0:
+        raise GraphError(layer.name, "kernel, stride and dilation must be at least 1 and padding at least 0")
+    outputs = output_hw(size, layer.kernel, layer.stride, pads, layer.dilation)
+    for axis, letter in enumerate(("height", "width")):
+        if outputs[axis] < 1:
+            span = layer.dilation[axis] * (layer.kernel[axis] - 1) + 1
+            padded = size[axis] + pads[2 * axis] + pads[2 * axis + 1]
+            raise GraphError(
+                layer.name, f"kernel {letter} spans {span} and the padded input has only {padded}",
+                f"input {size[axis]}, padding {pads[2 * axis]} + {pads[2 * axis + 1]}",
+            )  # fmt: skip
+    if layer.kind != "conv":
+        if layer.dilation != (1, 1):
+            raise GraphError(layer.name, "pooling has no dilation")
+        if not window_counts(size, layer.kernel, layer.stride, pads).all():
+            raise GraphError(
+                layer.name, f"padding {list(pads)} leaves a window without any real pixel",
+                f"keep each padding below the kernel {list(layer.kernel)}",
+            )  # fmt: skip
+    return outputs
+
+
+def _check_groups(layer: Layer, c: int) -> None:
+    if layer.groups < 1 or c % layer.groups or layer.channels % layer.groups:
+        raise GraphError(
+            layer.name,
+            f"groups {layer.groups} must divide the {c} input and {layer.channels} output channels",
+        )
+
+
+def _check_parameters(layer: Layer, expected: tuple[int, ...], shape: Shape) -> None:
+    if layer.channels < 1:
+        raise GraphError(layer.name, f"channels must be at least 1, got {layer.channels}")
+    if layer.weights is not None and layer.weights.shape != expected:
+        raise GraphError(
+            layer.name, f"expected weights of shape {list(expected)}, got {list(layer.weights.shape)}",
+            f"its input is {list(shape)}",
+        )  # fmt: skip
+    if layer.bias is not None and layer.bias.shape != (layer.channels,):
+        raise GraphError(
+            layer.name, f"expected a bias of shape [{layer.channels}], got {list(layer.bias.shape)}"
+        )

@@ -1,0 +1,217 @@
+"""Random small int8 networks and inputs for property tests.
+
+``qgraphs()`` draws a :class:`QGraph`; ``network_cases()`` a pair of graph and int8 inputs. Structure is drawn
+by hypothesis, so failures shrink; the numbers inside come from a seeded generator, in modes that include
+extremes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from accelsim.nn.graph import QConv, QGraph, QLayer, QLut, QPool, QReshape, QSoftmax, Tensor
+from accelsim.nn.shapes import Shape, output_hw
+
+WEIGHT_MODES = ("normal", "uniform", "sparse", "high", "low", "alternating")
+INPUT_MODES = ("uniform", "near_zero", "high", "low", "zero_point", "ramp", "extremes")
+BODY_KINDS = ("conv", "depthwise", "grouped", "maxpool", "avgpool", "lut")
+
+
+@st.composite
+def qgraphs(
+    draw: st.DrawFn, max_layers: int = 4, max_hw: int = 12, max_c: int = 8, tail: bool = True
+) -> QGraph:
+    """A chain of 1 to ``max_layers`` conv, pooling and table layers, then (with ``tail``) perhaps an fc tail.
+
+    Channels divide nothing in particular; strides, dilation and padding differ per side; groups include
+    depthwise. Images are at most ``max_hw`` x ``max_hw`` x ``max_c``.
+    """
+    chain = _Chain(draw, np.random.default_rng(draw(st.integers(0, 2**32 - 1), label="seed")), max_c)
+    chain.start((
+        draw(st.integers(1, max_hw), label="h"), draw(st.integers(1, max_hw), label="w"),
+        draw(st.integers(1, max_c), label="c"),
+    ))  # fmt: skip
+    kinds = draw(st.lists(st.sampled_from(BODY_KINDS), min_size=1, max_size=max_layers), label="kinds")
+    for kind in kinds:
+        chain.body(kind)
+    if tail and draw(st.booleans(), label="fc"):
+        chain.classifier()
+    return chain.graph()
+
+
+@st.composite
+def network_cases(
+    draw: st.DrawFn, max_batch: int = 2, max_layers: int = 4, max_hw: int = 12, max_c: int = 8
+) -> tuple[QGraph, NDArray[np.int8]]:
+    """A random network and int8 inputs (n, h, w, c), from plain to extreme."""
+    graph = draw(qgraphs(max_layers=max_layers, max_hw=max_hw, max_c=max_c))
+    batch = draw(st.integers(1, max_batch), label="batch")
+    mode = draw(st.sampled_from(INPUT_MODES), label="inputs")
+    return graph, inputs_for(graph, batch, mode, draw(st.integers(0, 2**32 - 1), label="input seed"))
+
+
+def inputs_for(graph: QGraph, batch: int, mode: str = "uniform", seed: int = 0) -> NDArray[np.int8]:
+    """int8 (batch, h, w, c) for ``graph`` in one of ``INPUT_MODES``."""
+    rng = np.random.default_rng(seed)
+    tensor = graph.tensors[graph.input]
+    shape = (batch, *tensor.shape)
+    makers: dict[str, Callable[[], NDArray]] = {
+        "uniform": lambda: rng.integers(-128, 128, shape),
+        "near_zero": lambda: np.clip(np.rint(rng.normal(tensor.zero, 8, shape)), -128, 127),
+        "high": lambda: np.full(shape, 127),
+        "low": lambda: np.full(shape, -128),
+        "zero_point": lambda: np.full(shape, tensor.zero),
+        "ramp": lambda: np.arange(batch * tensor.size).reshape(shape) % 256 - 128,
+        "extremes": lambda: rng.choice([-128, 127], shape),
+    }
+    return makers[mode]().astype(np.int8)
+
+
+def random_weights(rng: np.random.Generator, shape: tuple[int, ...], mode: str) -> NDArray[np.int8]:
+    """int8 weights of ``shape`` in one of ``WEIGHT_MODES``; some reach -128, which a quantiser never makes."""
+    makers: dict[str, Callable[[], NDArray]] = {
+        "normal": lambda: np.clip(np.rint(rng.normal(0, 40, shape)), -127, 127),
+        "uniform": lambda: rng.integers(-128, 128, shape),
+        "sparse": lambda: rng.integers(-127, 128, shape) * (rng.random(shape) < 0.2),
+        "high": lambda: np.full(shape, 127),
+        "low": lambda: np.full(shape, -127),
+        "alternating": lambda: np.where(np.arange(np.prod(shape)).reshape(shape) % 2, 127, -128),
+    }
+    return makers[mode]().astype(np.int8)
+
+
+@dataclass
+class _Chain:
+    draw: st.DrawFn
+    rng: np.random.Generator
+    max_c: int
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    layers: list[QLayer] = field(default_factory=list)
+
+    @property
+    def last(self) -> Tensor:
+        return list(self.tensors.values())[-1]
+
+    def pick(self, low: int, high: int, label: str) -> int:
+        return self.draw(st.integers(low, high), label=label)
+
+    def start(self, shape: Shape) -> None:
+        self.tensor("image", shape)
+
+    def tensor(self, name: str, shape: Shape) -> Tensor:
+        zeros = [-128, 127, 0, -3, 17, int(self.rng.integers(-128, 128))]
+        zero = self.draw(st.sampled_from(zeros), label="zero")
+        scale = np.float32(2.0 ** self.rng.uniform(-8, 0))
+        self.tensors[name] = Tensor(name=name, shape=shape, scale=scale, zero=zero)
+        return self.tensors[name]
+
+    def same(self, name: str, shape: Shape) -> Tensor:
+        last = self.last
+        self.tensors[name] = Tensor(name=name, shape=shape, scale=last.scale, zero=last.zero)
+        return self.tensors[name]
+
+    def body(self, kind: str) -> None:
+        name = f"l{len(self.layers)}_{kind}"
+        if kind == "lut":
+            self.lut(name)
+        elif kind.endswith("pool"):
+            self.pool(name, kind)
+        else:
+            self.conv(name, kind)
+
+    def conv(self, name: str, kind: str) -> None:
+        h, w, c = self.last.shape
+        groups, k = 1, self.pick(1, self.max_c + 1, "k")
+        if kind == "depthwise":
+            groups = k = c
+        elif kind == "grouped":
+            groups = self.draw(st.sampled_from([g for g in range(1, c + 1) if c % g == 0]), label="groups")
+            k = groups * self.pick(1, 3, "k per group")
+        pads = tuple(self.pick(0, 2, "pad") for _ in range(4))
+        dilation = (self.pick(1, 2, "dilation"), self.pick(1, 2, "dilation"))
+        kernel = (
+            self.pick(1, min(4, (h + pads[0] + pads[1] - 1) // dilation[0] + 1), "r"),
+            self.pick(1, min(4, (w + pads[2] + pads[3] - 1) // dilation[1] + 1), "s"),
+        )
+        stride = (self.pick(1, 3, "stride"), self.pick(1, 3, "stride"))
+        p, q = output_hw((h, w), kernel, stride, pads, dilation)
+        kind = "depthwise" if 1 < groups == c == k else "conv"
+        self.weighted(name, kind, (k, *kernel, c // groups), (p, q, k), stride, pads, dilation, groups)
+
+    def weighted(
+        self, name: str, kind: str, shape: tuple[int, int, int, int], out: Shape,
+        stride: tuple[int, int] = (1, 1), pads: tuple[int, int, int, int] = (0, 0, 0, 0),
+        dilation: tuple[int, int] = (1, 1), groups: int = 1,
+    ) -> None:  # fmt: skip
+        source = self.last
+        result = self.tensor(name, out)
+        weights = random_weights(self.rng, shape, self.draw(st.sampled_from(WEIGHT_MODES), label="weights"))
+        flat = weights.reshape(shape[0], -1).astype(np.float64)
+        typical = np.maximum(75 * np.sqrt((flat**2).sum(axis=1)), 40 * np.abs(flat.sum(axis=1))) + 1
+        scale = (self.rng.uniform(20, 110, shape[0]) / typical).astype(np.float32)
+        bias = np.rint(self.rng.normal(0, 0.3, shape[0]) * typical).astype(np.int32)
+        if self.draw(st.sampled_from([False] * 7 + [True]), label="bias wraps"):
+            bias = self.rng.choice(np.array([-(2**31), 2**31 - 1], np.int32), shape[0])
+        lo, hi = self.draw(
+            st.sampled_from([(-128, 127), (result.zero, 127), (-100, max(-100, result.zero))]), label="clamp"
+        )
+        self.layers.append(
+            QConv(
+                name=name, kind=kind, input=source.name, output=name, weights=weights, bias=bias,
+                scale=scale, stride=stride, pads=pads, dilation=dilation, groups=groups, lo=lo, hi=hi,
+            )
+        )  # fmt: skip
+
+    def pool(self, name: str, kind: str) -> None:
+        h, w, c = self.last.shape
+        pads = tuple(self.pick(0, 2, "pad") for _ in range(4))
+        # Each padding stays below the kernel, so that every window holds a real pixel.
+        low = (max(pads[0], pads[1]) + 1, max(pads[2], pads[3]) + 1)
+        kernel = []
+        for axis, size in enumerate((h + pads[0] + pads[1], w + pads[2] + pads[3])):
+            if low[axis] > size:  # a 1-pixel side with padding 2 on one side only
+                pads = (0, 0, *pads[2:]) if axis == 0 else (*pads[:2], 0, 0)
+                kernel.append(1)
+            else:
+                kernel.append(self.pick(low[axis], max(low[axis], min(3, size)), "kernel"))
+        stride = (self.pick(1, 3, "stride"), self.pick(1, 3, "stride"))
+        p, q = output_hw((h, w), (kernel[0], kernel[1]), stride, pads)
+        source = self.last
+        (self.same if kind == "maxpool" else self.tensor)(name, (p, q, c))
+        self.layers.append(
+            QPool(
+                name=name, kind=kind, input=source.name, output=name, kernel=(kernel[0], kernel[1]),
+                stride=stride, pads=pads, lo=-128, hi=127,
+                count_include_pad=self.draw(st.booleans(), label="count_include_pad"),
+            )
+        )  # fmt: skip
+
+    def lut(self, name: str) -> None:
+        source = self.last
+        self.tensor(name, source.shape)
+        table = self.rng.integers(-128, 128, 256).astype(np.int8)
+        self.layers.append(QLut(name=name, kind="lut", input=source.name, output=name, table=table))
+
+    def classifier(self) -> None:
+        if self.draw(st.booleans(), label="flatten"):
+            source = self.last
+            self.same("flat", (1, 1, source.size))
+            self.layers.append(QReshape(name="flat", kind="flatten", input=source.name, output="flat"))
+        for index in range(self.pick(1, 2, "fc layers")):
+            h, w, c = self.last.shape
+            k = self.pick(1, 2 * self.max_c + 1, "k")
+            self.weighted(f"fc{index}", "fc", (k, h, w, c), (1, 1, k))
+        if self.draw(st.booleans(), label="softmax"):
+            self.layers.append(QSoftmax(name="prob", kind="softmax", input=self.last.name))
+
+    def graph(self) -> QGraph:
+        return QGraph(
+            name="random", input="image", output=self.last.name, tensors=self.tensors,
+            layers=tuple(self.layers),
+            rows=tuple((layer.name, layer.kind, layer.name) for layer in self.layers),
+        )  # fmt: skip
