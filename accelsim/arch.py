@@ -1,6 +1,7 @@
-"""The parameters of a machine, as immutable values. Reading them from files is ``accelsim.machine_file``'s work.
+"""The parameters of a machine, as immutable values. ``accelsim.machine_file`` reads them from files.
 
-There are no defaults here: the only home of defaults is ``configs/base.yaml``.
+There are no defaults here: the only home of defaults is ``configs/base.yaml``. :meth:`Arch.problems` holds the
+rules a machine must obey, such as addresses that fit their instruction fields (a test compares the two).
 """
 
 from __future__ import annotations
@@ -8,9 +9,32 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
+
+from accelsim.errors import ConfigError
+from accelsim.spelling import suggest
+from accelsim.units import parse_clock, parse_rate, parse_size
+
+ARRAY_LIMIT = 2**8  # rows and cols: the k and n fields
+MEMORY_BYTES_LIMIT = 2**25  # the local address of load and store, the UB address of gemm and alu
+WGT_ROWS_LIMIT = 2**18
+ACC_ROWS_LIMIT = 2**16
+PARAM_ROWS_LIMIT = 2**14
+COUNT_LIMIT = 10**6  # of queue entries and of latencies in cycles; far beyond any real machine
+BURST_LIMIT = 2**12
+FOLLOWS_COLS = "cols"  # the word for alu.lanes that means: as many as array.cols
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A rule that a machine breaks: the keys involved, the likely culprit first."""
+
+    keys: tuple[str, ...]
+    problem: str
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +82,114 @@ class Arch:
     queue_depth: int  # instructions each unit's queue holds
     prefetch_words: int  # instruction words fetched ahead of dispatch
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Arch:
+        """The machine that complete plain data in the layout of :meth:`to_dict` describes; units are allowed.
+
+        Raises ``ValueError`` for a quantity that cannot be read. Check :meth:`problems` afterwards.
+        """
+        array, alu, dram = data["array"], data["alu"], data["dram"]
+        clock_hz = parse_clock(data["clock"])
+        lanes = array["cols"] if alu["lanes"] == FOLLOWS_COLS else alu["lanes"]
+        rate = parse_rate(dram["bytes_per_cycle"], clock_hz)
+        return cls(
+            name=data["name"],
+            clock_hz=clock_hz,
+            array=ArrayArch(**array),
+            alu=AluArch(lanes=lanes, latency=alu["latency"]),
+            ub_bytes=parse_size(data["ub"]["size"]),
+            wgt_bytes=parse_size(data["wgt"]["size"]),
+            acc_bytes=parse_size(data["acc"]["size"]),
+            param_bytes=parse_size(data["param"]["size"]),
+            dram=DramArch(**{**dram, "bytes_per_cycle": rate}),
+            queue_depth=data["queue"]["depth"],
+            prefetch_words=data["fetch"]["prefetch_words"],
+        )
+
+    def replace(self, changes: Mapping[str, Any] | None = None, **more: Any) -> Arch:
+        """This machine with dotted keys changed: ``arch.replace({"array.rows": 32}, name="big")``.
+
+        Values may carry units. ``alu.lanes`` follows ``array.cols`` if the two are equal, unless it is named.
+        Raises :class:`ConfigError` for an unknown key, an unusable value or an impossible machine.
+        """
+        changed = {**(changes or {}), **more}
+        flat = {key: value for key, value in flatten(self.to_dict()).items() if key != "schema"}
+        if self.alu.lanes == self.array.cols:
+            flat["alu.lanes"] = FOLLOWS_COLS
+        for key, value in changed.items():
+            where = f"Arch.replace({key}={value!r})"
+            if key not in flat:
+                raise ConfigError(where, key, "unknown key", suggest(key, flat))
+            whole = isinstance(flat[key], int) and not key.endswith(("size", "clock", "bytes_per_cycle"))
+            if whole and (not isinstance(value, int) or isinstance(value, bool)):
+                raise ConfigError(where, key, f"expected a whole number, got {value!r}")
+            flat[key] = value
+        where = f"Arch.replace({', '.join(changed)})"
+        try:
+            arch = Arch.from_dict(unflatten(flat))
+        except ValueError as error:
+            raise ConfigError(where, "", *str(error).split("\n")) from None
+        for problem in arch.problems():
+            raise ConfigError(where, problem.keys[0], problem.problem, problem.hint)
+        return arch
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Every rule this machine breaks; empty for one that can be simulated."""
+        return (*self._value_problems(), *self._memory_problems())
+
+    def _value_problems(self) -> list[Problem]:
+        words: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+            ("array.dataflow", self.array.dataflow, ("ws", "os")),
+            ("array.weights", self.array.weights, ("shadow", "single")),
+            ("array.overlap", self.array.overlap, ("full", "none")),
+        )
+        found = [
+            Problem((key,), f"{value!r} is not allowed", suggest(str(value), allowed))
+            for key, value, allowed in words
+            if value not in allowed
+        ]
+        counts = (
+            ("array.rows", self.array.rows, 1, ARRAY_LIMIT),
+            ("array.cols", self.array.cols, 1, ARRAY_LIMIT),
+            ("alu.lanes", self.alu.lanes, 1, ARRAY_LIMIT),
+            ("alu.latency", self.alu.latency, 0, COUNT_LIMIT),
+            ("dram.latency", self.dram.latency, 0, COUNT_LIMIT),
+            ("dram.burst_bytes", self.dram.burst_bytes, 1, BURST_LIMIT),
+            ("dram.outstanding", self.dram.outstanding, 1, COUNT_LIMIT),
+            ("queue.depth", self.queue_depth, 1, COUNT_LIMIT),
+            ("fetch.prefetch_words", self.prefetch_words, 1, COUNT_LIMIT),
+        )
+        for key, value, low, high in counts:
+            if not low <= value <= high:
+                found.append(Problem((key,), f"must be in {low}..{high}, got {value}"))
+        burst = self.dram.burst_bytes
+        if burst > 0 and burst & (burst - 1):
+            below = 1 << (burst.bit_length() - 1)
+            hint = f"the nearest are {below} and {2 * below}"
+            found.append(Problem(("dram.burst_bytes",), f"must be a power of two, got {burst}", hint))
+        return found
+
+    def _memory_problems(self) -> list[Problem]:
+        cols = max(self.array.cols, 1)
+        memories = (
+            ("ub", self.ub_bytes, 1, "", MEMORY_BYTES_LIMIT),
+            ("wgt", self.wgt_bytes, cols, "array.cols", WGT_ROWS_LIMIT),
+            ("acc", self.acc_bytes, 4 * cols, "4 x array.cols", ACC_ROWS_LIMIT),
+            ("param", self.param_bytes, 4 * cols, "4 x array.cols", PARAM_ROWS_LIMIT),
+        )
+        found = []
+        for memory, size, row, law, rows_limit in memories:
+            keys = (f"{memory}.size", "array.cols")
+            if size % row:
+                hint = f"the nearest are {size // row * row:,} and {(size // row + 1) * row:,}"
+                problem = f"{memory}.size {size:,} is not a whole number of rows of {row} bytes ({law})"
+                found.append(Problem(keys, problem, hint))
+            limit = min(rows_limit * row, MEMORY_BYTES_LIMIT)
+            if size > limit:
+                problem = f"{memory}.size {size:,} is more than {limit:,} bytes"
+                found.append(Problem(keys, problem, "an instruction cannot address more"))
+        return found
+
     @property
     def wgt_rows(self) -> int:
         """Rows of ``cols`` int8 in WGT."""
@@ -94,7 +226,7 @@ class Arch:
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
-        """The effective machine as plain data in the layout of a machine file; rationals as text like ``340/7``."""
+        """The effective machine as plain data in the layout of a machine file; rationals as ``340/7``."""
         return {
             "schema": 1,
             "name": self.name,
@@ -114,6 +246,29 @@ class Arch:
             "queue": {"depth": self.queue_depth},
             "fetch": {"prefetch_words": self.prefetch_words},
         }
+
+
+def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested groups as one dictionary with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of :func:`flatten`."""
+    data: dict[str, Any] = {}
+    for dotted, value in flat.items():
+        *groups, last = dotted.split(".")
+        here = data
+        for group in groups:
+            here = here.setdefault(group, {})
+        here[last] = value
+    return data
 
 
 def _plain(value: Fraction) -> int | str:

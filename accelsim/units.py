@@ -1,6 +1,6 @@
 """Quantities with units as text, exactly: ``256 KiB``, ``500 MHz``, ``34 GB/s``, ``340/7``.
 
-Every function takes what a file holds (a number or a text) and raises ``ValueError`` whose text is the problem,
+Every function takes what a file holds (a number or text) and raises ``ValueError`` whose text is the problem,
 then after a line break a hint.
 """
 
@@ -19,7 +19,9 @@ SIZE_UNITS: Mapping[str, int] = {
 CLOCK_UNITS: Mapping[str, int] = {"Hz": 1, "kHz": 10**3, "MHz": 10**6, "GHz": 10**9}
 RATE_UNITS: Mapping[str, int] = {f"{unit}/s": factor for unit, factor in SIZE_UNITS.items()}
 
-_QUANTITY = re.compile(r"([-+]?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?|[-+]?[0-9]+/[0-9]+)\s*([A-Za-z/]*)")
+_QUANTITY = re.compile(
+    r"([-+]?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?|[-+]?[0-9]+/[0-9]+)\s*([A-Za-z/]*)"
+)
 
 
 def parse_size(value: Any) -> int:

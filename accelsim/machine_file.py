@@ -1,0 +1,184 @@
+"""Reads machine files: ``extends`` chains, defaults of ``configs/base.yaml``, ``--set`` overrides, cross checks.
+
+Every value of the merged machine remembers the layer it came from, so a rule between values that is broken is
+reported where the last word was spoken: the option, the file, or the file it extends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelsim.arch import FOLLOWS_COLS, Arch, flatten, unflatten
+from accelsim.bundled import folder, resolve
+from accelsim.errors import ConfigError, ConfigErrors
+from accelsim.machine_schema import MachineFile, Settings
+from accelsim.spelling import suggest
+from accelsim.validation import check_data, sort_by_line
+from accelsim.yamlio import Document, dump_yaml, parse_value, read_document
+
+_FRAME = ("schema", "extends")  # keys about the file, not about the machine
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layer:
+    """Some keys with their values, and how to complain about one of them."""
+
+    values: dict[str, Any]  # by dotted key
+    error: Callable[[str, str, str], ConfigError]  # (dotted key, problem, hint)
+
+
+def load_arch(name_or_path: str | Path | Arch = "edge", set: Mapping[str, Any] | None = None) -> Arch:
+    """The machine of a file, a bundled name or an :class:`Arch`, with the dotted keys of ``set`` changed.
+
+    Raises :class:`ConfigErrors` with every mistake of every file involved and of ``set``, and :class:`ConfigError`
+    when there is no such file.
+    """
+    errors: list[ConfigError] = []
+    if isinstance(name_or_path, Arch):
+        layers = [_arch_layer(name_or_path)]
+    else:
+        layers = _file_layers(resolve(name_or_path, "configs"), errors)
+    layers.append(_set_layer(set or {}, layers[0].values, errors))
+    if errors:
+        raise ConfigErrors(sort_by_line(errors))
+    return _build(layers)
+
+
+def dump_arch(arch: Arch) -> str:
+    """The effective machine as the text of a machine file, complete; it loads back to an equal ``Arch``."""
+    return dump_yaml(arch.to_dict())
+
+
+def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
+    """``key=value`` texts of ``--set`` as a dictionary for :func:`load_arch`; values are read like YAML.
+
+    Raises :class:`ConfigErrors` for texts without a key or ``=`` and for keys given twice.
+    """
+    settings: dict[str, Any] = {}
+    errors = []
+    for text in texts:
+        where = f"--set {text}"
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            errors.append(ConfigError(where, "", "expected key=value", "for example --set array.rows=32"))
+        elif key in settings:
+            errors.append(ConfigError(where, key, "given twice"))
+        else:
+            try:
+                settings[key] = parse_value(value, where)
+            except ConfigError as error:
+                errors.append(error)
+    if errors:
+        raise ConfigErrors(tuple(errors))
+    return settings
+
+
+def _build(layers: list[_Layer]) -> Arch:
+    """Merge the layers, later ones over earlier ones, and check the rules between values."""
+    merged: dict[str, Any] = {}
+    source: dict[str, int] = {}
+    for rank, layer in enumerate(layers):
+        merged.update(layer.values)
+        source.update(dict.fromkeys(layer.values, rank))
+    arch = Arch.from_dict(unflatten(merged))
+    errors = []
+    for problem in arch.problems():
+        culprit = max(problem.keys, key=lambda key: source[key])
+        errors.append(layers[source[culprit]].error(culprit, problem.problem, problem.hint))
+    if errors:
+        raise ConfigErrors(sort_by_line(errors))
+    return arch
+
+
+def _file_layers(path: Path, errors: list[ConfigError]) -> list[_Layer]:
+    """The layers of a file and of those it extends, defaults first; mistakes are added to ``errors``."""
+    documents: list[Document] = []
+    while True:
+        document = read_document(path)
+        documents.append(document)
+        parent = _checked_parent(document, [Path(d.path) for d in documents], errors)
+        if parent is None:
+            break
+        path = parent
+    base = folder("configs") / "base.yaml"
+    if not documents[-1].path or Path(documents[-1].path).resolve() != base.resolve():
+        documents.append(read_document(base))
+        _checked_parent(documents[-1], [], errors)
+    layers = [_document_layer(document) for document in reversed(documents)]
+    layers[-1].values.setdefault("name", Path(documents[0].path).stem)
+    return layers
+
+
+def _checked_parent(document: Document, chain: list[Path], errors: list[ConfigError]) -> Path | None:
+    """Check one file; returns the file it extends, if any."""
+    _, mistakes = check_data(document.data, MachineFile)
+    errors += document.mistakes
+    errors += [document.error(m.keys, m.problem, m.hint, key=m.at_key) for m in mistakes]
+    extends = document.data.get("extends") if isinstance(document.data, dict) else None
+    if not isinstance(extends, str) or not extends:
+        return None
+    try:
+        parent = resolve(extends, "configs", beside=Path(document.path))
+    except ConfigError as error:
+        errors.append(document.error(("extends",), error.problem, error.hint))
+        return None
+    if parent.resolve() in [path.resolve() for path in chain]:
+        names = " -> ".join(path.name for path in (*chain, parent))
+        errors.append(document.error(("extends",), f"a machine cannot extend itself: {names}"))
+        return None
+    return parent
+
+
+def _document_layer(document: Document) -> _Layer:
+    def error(key: str, problem: str, hint: str) -> ConfigError:
+        return document.error(key.split("."), problem, hint)
+
+    data = document.data if isinstance(document.data, dict) else {}
+    return _Layer(values={k: v for k, v in flatten(data).items() if k not in _FRAME}, error=error)
+
+
+def _arch_layer(arch: Arch) -> _Layer:
+    """An ``Arch`` as the lowest layer; ``alu.lanes`` follows ``array.cols`` as in :meth:`Arch.replace`."""
+    values = {k: v for k, v in flatten(arch.to_dict()).items() if k not in _FRAME}
+    if arch.alu.lanes == arch.array.cols:
+        values["alu.lanes"] = FOLLOWS_COLS
+    return _Layer(values=values, error=lambda key, problem, hint: ConfigError(f"arch {arch.name}", key, problem, hint))
+
+
+def _set_layer(settings: Mapping[str, Any], known: Mapping[str, Any], errors: list[ConfigError]) -> _Layer:
+    """The overrides as the highest layer; mistakes are added to ``errors``."""
+
+    def error(key: str, problem: str, hint: str) -> ConfigError:
+        return ConfigError(f"--set {key}={_as_typed(settings[key])}", key, problem, hint)
+
+    allowed = ["name", *(key for key in known if key != "name")]
+    good: dict[str, Any] = {}
+    for key, value in settings.items():
+        if key in allowed:
+            good[key] = value
+            continue
+        group = [other for other in allowed if other.startswith(f"{key}.")]
+        if group:
+            errors.append(error(key, "names a group of keys", f"set one of {', '.join(group)}"))
+        else:
+            errors.append(error(key, "unknown key", suggest(key, allowed)))
+    _, mistakes = check_data(unflatten(good), Settings)
+    for mistake in mistakes:
+        errors.append(error(_set_key(good, mistake.keys), mistake.problem, mistake.hint))
+    return _Layer(values=good, error=error)
+
+
+def _set_key(settings: Mapping[str, Any], keys: Iterable[str | int]) -> str:
+    """The override that a place in the nested data belongs to: a wrong value may itself be a group or a list."""
+    parts = [str(key) for key in keys]
+    while ".".join(parts) not in settings:
+        parts.pop()
+    return ".".join(parts)
+
+
+def _as_typed(value: Any) -> str:
+    return value if isinstance(value, str) else dump_yaml(value).splitlines()[0]
