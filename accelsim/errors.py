@@ -109,6 +109,17 @@ class AsmError(AccelsimError):
 
 
 @dataclass(eq=False)
+class AsmErrors(AccelsimError):
+    """All mistakes of one file of assembly, in the order of its lines."""
+
+    errors: tuple[AsmError, ...]
+
+    def __str__(self) -> str:
+        count = len(self.errors)
+        return "\n".join(str(e) for e in self.errors) + f"\n{count} mistake{'s' if count != 1 else ''} found"
+
+
+@dataclass(eq=False)
 class ProgramError(AccelsimError):
     """A program breaks a rule of the instruction set."""
 
@@ -131,11 +142,15 @@ class RaceError(ProgramError):
     other: int = -1
     other_text: str = ""
     place: str = ""
+    other_origin: str = ""
 
     def __str__(self) -> str:
+        hint = f" ({self.hint})" if self.hint else ""
+        first = f"{self.other}{f' [{self.other_origin}]' if self.other_origin else ''}: {self.other_text}"
+        second = f"{self.index}{f' [{self.origin}]' if self.origin else ''}: {self.text}"
         return (
-            f"race: instructions {self.other} and {self.index} both touch {self.place}: {self.problem}"
-            f"{f' ({self.hint})' if self.hint else ''}\n    {self.other}: {self.other_text}\n    {self.index}: {self.text}"
+            f"race: instructions {self.other} and {self.index} both touch {self.place}: "
+            f"{self.problem}{hint}\n    {first}\n    {second}"
         )
 
 
