@@ -192,7 +192,8 @@ class _Finding:
     @staticmethod
     def _not_one_of(keys: Keys, value: Any, expected: str) -> Mistake:
         allowed = re.findall(r"'([^']*)'", expected) or re.findall(r"[^\s,]+", expected.replace(" or ", ", "))
-        return Mistake(keys, f"{show(value)} is not allowed", suggest(str(value), allowed))
+        word = value if isinstance(value, str) else ""
+        return Mistake(keys, f"{show(value)} is not allowed", suggest(word, allowed))
 
 
 def _keys_in(data: Any, location: Sequence[int | str], *, missing: bool) -> Keys:

@@ -1,0 +1,38 @@
+"""Fixtures for all tests: a small machine, and golden texts that ``--update-golden`` rewrites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from accelsim.arch import Arch
+from accelsim.machine_file import load_arch
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite the expected texts in tests/golden")
+
+
+@pytest.fixture(scope="session")
+def arch() -> Arch:
+    """The smallest shipped machine: 4x4."""
+    return load_arch("tiny")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """``golden("errors/x.txt", text)`` compares a text with the committed one."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="\n")
+        assert path.is_file(), f"{path} is missing; run pytest --update-golden and review it"
+        assert text == path.read_text(encoding="utf-8")
+
+    return compare
