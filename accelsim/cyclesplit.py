@@ -1,0 +1,105 @@
+"""Splits time into what the machine was spending it on, with interval arithmetic.
+
+Each cycle goes to the first category that applies: ``array`` (activation rows enter), ``weight_load`` (the array only
+shifts weights in), ``alu``, ``dram`` (a load in flight, fills included), ``fill_drain`` (a gemm in flight whose rows
+have all entered), ``store``, ``dispatch`` (nothing else). Pauses that the array itself makes between the tiles or
+blocks of one gemm are ``weight_load`` or ``fill_drain`` whatever the other units do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Cycles = NDArray[np.int64]
+
+CATEGORIES = ("array", "weight_load", "alu", "dram", "fill_drain", "store", "dispatch")
+_ARRAY, _WEIGHTS, _FILL_DRAIN, _DISPATCH = (
+    CATEGORIES.index(name) for name in ("array", "weight_load", "fill_drain", "dispatch")
+)
+
+
+class Phases(Protocol):
+    """What is needed of ``accelsim.trace.ArrayPhases``."""
+
+    @property
+    def load(self) -> Cycles: ...
+    @property
+    def stream(self) -> Cycles: ...
+    @property
+    def count(self) -> Cycles: ...
+    @property
+    def period(self) -> Cycles: ...
+    @property
+    def streaming(self) -> Cycles: ...
+    @property
+    def loading(self) -> Cycles: ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Segments:
+    """Segment i lasts from ``bounds[i]`` to before ``bounds[i + 1]`` and is of ``category[i]``.
+
+    Segments of category ``array`` lie in the stream of gemm ``gemm[i]`` and repeat by its rhythm.
+    """
+
+    bounds: Cycles
+    category: Cycles
+    gemm: Cycles
+    phases: Phases
+
+    def split(self, start: int, stop: int) -> dict[str, int]:
+        """Cycles per category in ``[start, stop)``."""
+        first = max(0, int(np.searchsorted(self.bounds, start, side="right")) - 1)
+        last = int(np.searchsorted(self.bounds, stop, side="left"))
+        cut = np.clip(self.bounds[first : last + 1], start, stop)
+        category = self.category[first:last]
+        lengths = np.diff(cut)[: len(category)]
+        totals = [int(lengths[category == place].sum()) for place in range(len(CATEGORIES))]
+        stream = np.flatnonzero(category == _ARRAY)
+        gemm = self.gemm[first:last][stream]
+        begin = self._entered(gemm, cut[stream])
+        end = self._entered(gemm, cut[stream + 1])
+        rows, weights = (int((after - before).sum()) for before, after in zip(begin, end))
+        totals[_FILL_DRAIN] += totals[_ARRAY] - rows - weights
+        totals[_WEIGHTS] += weights
+        totals[_ARRAY] = rows
+        return dict(zip(CATEGORIES, totals))
+
+    def _entered(self, gemm: Cycles, cycle: Cycles) -> tuple[Cycles, Cycles]:
+        """Streaming and weights-only cycles of each gemm before ``cycle``."""
+        phases = self.phases
+        period, streaming, loading = phases.period[gemm], phases.streaming[gemm], phases.loading[gemm]
+        whole, part = np.divmod(cycle - phases.stream[gemm], period)
+        rows = whole * streaming + np.minimum(part, streaming)
+        return rows, whole * loading + np.maximum(0, part - (period - loading))
+
+
+def segments(phases: Phases, flights: Sequence[tuple[Cycles, Cycles]], cycles: int) -> Segments:
+    """Cut ``[0, cycles)``. ``flights`` are starts and stops of what is in flight for ``alu`` to ``store``, each in
+    order of start.
+    """
+    stream_stop = phases.stream + (phases.count - 1) * phases.period + phases.streaming
+    before = np.concatenate([np.zeros(min(1, len(stream_stop)), dtype=np.int64), stream_stop[:-1]])
+    weights = (np.maximum(phases.load, before), phases.stream)
+    levels = [(phases.stream, stream_stop), weights, *flights]
+    edges = [edge for level in levels for edge in level]
+    bounds = np.unique(np.clip(np.concatenate([*edges, np.array([0, cycles])]), 0, cycles))
+    starts = bounds[:-1]
+    category = np.full(len(starts), _DISPATCH, dtype=np.int64)
+    for place in range(len(levels) - 1, -1, -1):
+        category[_covered(starts, *levels[place])] = place
+    gemm = np.searchsorted(phases.stream, starts, side="right").astype(np.int64) - 1
+    return Segments(bounds=bounds, category=category, gemm=gemm, phases=phases)
+
+
+def _covered(points: Cycles, start: Cycles, stop: Cycles) -> NDArray[np.bool_]:
+    """Whether each point lies in one of the intervals ``[start, stop)``."""
+    used = stop > start
+    opened = np.searchsorted(np.sort(start[used]), points, side="right")
+    closed = np.searchsorted(np.sort(stop[used]), points, side="right")
+    return opened > closed

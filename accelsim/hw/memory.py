@@ -1,0 +1,153 @@
+"""The DRAM port: fetch, load and store share it burst by burst, round robin.
+
+The port advances in stretches, not in bursts: while the same requesters compete, who gets which burst in which cycle
+is a closed form. ``docs/timing.md`` states the rules in clock-edge terms.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from accelsim.arch import DramArch
+from accelsim.timing import burst_ratio, never_throttled
+from accelsim.trace import Requester
+
+
+class Delivery(NamedTuple):
+    """A request whose last burst has been granted.
+
+    ``first`` and ``last`` are the cycles in which its first and last burst were granted, ``landed`` the cycle in
+    which its last burst's data has arrived (read) or is written.
+    """
+
+    requester: Requester
+    first: int
+    last: int
+    landed: int
+
+
+class _Stretch(NamedTuple):
+    """``grants`` bursts from cycle ``cycle`` on, dealt to ``ready`` in turn; they are the bursts ``done``,
+    ``done + 1``, ... of the busy period that starts in ``start``. ``until`` is when things change.
+    """
+
+    cycle: int
+    start: int
+    done: int
+    ready: list[Requester]
+    grants: int
+    until: int
+
+
+class Port:
+    """Exact, event-driven: :meth:`submit` requests, :meth:`advance` to a cycle, :meth:`wake` tells when to."""
+
+    def __init__(self, dram: DramArch) -> None:
+        self.granted = [0 for _ in Requester]  # bursts so far
+        self._latency = dram.latency
+        self._over, self._under = burst_ratio(dram)
+        self._throttled = not never_throttled(dram)
+        # Landing cycles of the bursts that fill a requester's allowance, oldest first.
+        self._flying: list[deque[int]] = [deque(maxlen=dram.outstanding) for _ in Requester]
+        self._backlog: list[deque[tuple[int, int]]] = [deque() for _ in Requester]
+        self._present = [0 for _ in Requester]  # of the current request: first cycle in which it is seen
+        self._left = [0 for _ in Requester]  # bursts not granted yet
+        self._first = [-1 for _ in Requester]  # cycle of its first grant
+        self._start = 0  # of the busy period
+        self._count = 0  # bursts granted in it
+        self._due = -1  # cycle in which the next burst of it is decided
+        self._order = _orders()
+        self._last = Requester.STORE  # so that the search starts at fetch
+
+    def submit(self, requester: Requester, bursts: int, present: int) -> None:
+        """Ask for ``bursts`` bursts, visible to the port from cycle ``present`` on, behind earlier requests."""
+        if self._left[requester]:
+            self._backlog[requester].append((present, bursts))
+        else:
+            self._present[requester], self._left[requester] = present, bursts
+
+    def advance(self, cycle: int) -> list[Delivery]:
+        """Grant all bursts up to and including ``cycle``; returns the requests served, in time order.
+
+        Every request that is visible by then must have been submitted.
+        """
+        served: list[Delivery] = []
+        while (stretch := self._plan()) is not None and stretch.cycle <= cycle:
+            self._grant(stretch, cycle, served)
+        return served
+
+    def wake(self) -> int | None:
+        """The next cycle in which :meth:`advance` must be called, or None without requests."""
+        stretch = self._plan()
+        return None if stretch is None else stretch.until
+
+    def _plan(self) -> _Stretch | None:
+        """The next stretch, as far as the submitted requests tell."""
+        present = self._visible() if self._throttled else self._present
+        left, due = self._left, self._due
+        waiting = [who for who in self._order[self._last] if left[who]]
+        if not waiting:
+            return None
+        ready = [who for who in waiting if present[who] <= due]
+        if ready:
+            cycle, start, count = due, self._start, self._count
+        else:  # the busy period is over; the next one starts with the first request
+            cycle = max(due + 1, min([present[who] for who in waiting]))
+            start, count = cycle, 0
+            ready = [who for who in waiting if present[who] <= cycle]
+        if self._throttled:
+            return _Stretch(cycle, start, count, ready, 1, cycle)
+        share = len(ready)
+        grants = min([place + (left[who] - 1) * share for place, who in enumerate(ready)]) + 1
+        until = start + (count + grants - 1) * self._over // self._under
+        if share < len(waiting):  # somebody joins later
+            joins = min([present[who] for who in waiting if present[who] > cycle])
+            if joins <= until:
+                grants, until = self._grants_before(joins, start) - count, joins
+        return _Stretch(cycle, start, count, ready, grants, until)
+
+    def _visible(self) -> list[int]:
+        """First cycle in which each current request may be granted as far as the outstanding limit goes."""
+        return [
+            max(present, flying[0] + 1) if len(flying) == flying.maxlen else present
+            for present, flying in zip(self._present, self._flying)
+        ]
+
+    def _grants_before(self, cycle: int, start: int) -> int:
+        """How many bursts of a period that starts in ``start`` are granted before ``cycle``."""
+        return -((start - cycle) * self._under // self._over)
+
+    def _grant(self, stretch: _Stretch, cycle: int, served: list[Delivery]) -> None:
+        over, under = self._over, self._under
+        start, count, ready = stretch.start, stretch.done, stretch.ready
+        grants = stretch.grants
+        if stretch.until > cycle:
+            grants = min(grants, self._grants_before(cycle + 1, start) - count)
+        share = len(ready)
+        for place, who in enumerate(ready):
+            turns = (grants - place + share - 1) // share
+            if turns <= 0:
+                break
+            if self._first[who] < 0:
+                self._first[who] = start + (count + place) * over // under
+            self._left[who] -= turns
+            self.granted[who] += turns
+        count += grants
+        last = ready[(grants - 1) % share]
+        self._start, self._count, self._last = start, count, last
+        self._due = start + count * over // under
+        landed = start - (-count * over // under) - 1 + self._latency
+        if self._throttled:
+            self._flying[last].append(landed)
+        if not self._left[last]:
+            served.append(Delivery(last, self._first[last], start + (count - 1) * over // under, landed))
+            self._first[last] = -1
+            if self._backlog[last]:
+                self._present[last], self._left[last] = self._backlog[last].popleft()
+
+
+def _orders() -> list[list[Requester]]:
+    """Search order behind each requester."""
+    ring = list(Requester)
+    return [ring[who + 1 :] + ring[: who + 1] for who in ring]
