@@ -38,7 +38,7 @@ class Net(FileModel):
     schema_: Literal[1] = Field(alias="schema")
     layers: list[Annotated[Conv | Fc, Field(discriminator="kind")]] = Field(min_length=1)
     method: Literal["max", "percentile"] = "max"
-    limits: dict[str, Range] = {}
+    limits: dict[str, Range] = Field(default_factory=dict)
     exact: bool = True
     name: Annotated[str, Field(min_length=1)] = "n"
 
