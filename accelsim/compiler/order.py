@@ -1,0 +1,56 @@
+"""The order of words in the program: by the cycle in which each instruction is expected to be accepted.
+
+Instructions are fetched and dispatched in program order into bounded queues, so a word that comes much earlier than
+its unit can take it blocks the words behind it, and one that comes late starves its unit. The expectation is a plain
+recurrence over the local laws with an uncontended port; the simulator, not this, says how long a program takes.
+Acceptance never precedes the landing of what is waited for, so the sorted order is a valid program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from accelsim.arch import Arch
+from accelsim.compiler.sync import Edges
+from accelsim.isa.effects import task
+from accelsim.isa.instructions import Instr
+from accelsim.isa.protocol import ArrayWork, FillWork, TransferWork, Unit, VectorWork
+from accelsim.timing import IDLE_ARRAY, advance, burst_count, fill_cycles, vector_cycles
+
+
+def expected_acceptance(instructions: Sequence[Instr], edges: Edges, arch: Arch) -> list[int]:
+    """The cycle in which each instruction would be accepted with all words at hand."""
+    free = [0] * len(Unit)
+    landed_before = [-1] * len(Unit)
+    array = IDLE_ARRAY
+    per_burst = float(arch.dram.burst_bytes / arch.dram.bytes_per_cycle)
+    accepted: list[int] = []
+    landed: list[int] = []
+    for instr, producers in zip(instructions, edges.producers):
+        unit = instr.unit
+        at = max([free[unit], *(landed[p] + 1 for p in producers)])
+        match task(instr, arch).work:
+            case ArrayWork() as work:
+                free[unit], end, array = advance(array, work, at, arch.array)
+            case VectorWork() as work:
+                end = at + vector_cycles(work, arch.alu)
+                free[unit] = end + 1
+            case TransferWork() as work:
+                bursts = burst_count(work.region, arch.dram.burst_bytes)
+                free[unit] = at + 1 + int((bursts - 1) * per_burst)
+                end = at + int(bursts * per_burst) + arch.dram.latency
+            case FillWork() as work:
+                free[unit] = end = at + fill_cycles(work)
+            case _:
+                end = free[unit] = max(at, landed_before[unit] + 1)
+        end = max(end, landed_before[unit])
+        landed_before[unit] = end
+        accepted.append(at)
+        landed.append(end)
+    return accepted
+
+
+def program_order(instructions: Sequence[Instr], edges: Edges, arch: Arch) -> list[int]:
+    """Positions of the stream's instructions in program order."""
+    accepted = expected_acceptance(instructions, edges, arch)
+    return sorted(range(len(instructions)), key=lambda i: (accepted[i], i))

@@ -1,0 +1,203 @@
+"""The order of passes on one page: lower, place, tile, schedule, sync, order, emit, check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from accelsim.arch import Arch
+from accelsim.compiler.constants import store_constants
+from accelsim.compiler.layout import DramLayout
+from accelsim.compiler.ops import Lowered, MatOp, Op, VecOp, lower
+from accelsim.compiler.order import program_order
+from accelsim.compiler.place import Placement, place
+from accelsim.compiler.schedule import Scheduler
+from accelsim.compiler.stream import Stream
+from accelsim.compiler.sync import Edges, find_edges, with_tokens
+from accelsim.compiler.tile import Plan, Room, least_strip_bytes, plan_op
+from accelsim.errors import CapacityError
+from accelsim.isa.check import check_program
+from accelsim.isa.instructions import Halt, Instr
+from accelsim.isa.program import DramRegion, Program
+from accelsim.isa.protocol import Unit
+from accelsim.nn.graph import QGraph
+
+GRAINS = (0.25, 1.0, 4.0)
+"""Weights of exposed ends tried by ``compile_network``: coarse to fine tiles."""
+
+Observer = Callable[[str, str], None]
+"""Called with a stage's name and its text form."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """A checked program and how its layers were packed (by layer name)."""
+
+    program: Program
+    packing: dict[str, str]
+    fused: dict[str, str]
+
+
+def compile_network(
+    graph: QGraph,
+    arch: Arch,
+    *,
+    batch: int = 1,
+    evaluate: Callable[[Program], int] | None = None,
+    observe: Observer | None = None,
+) -> Compiled:
+    """Compile ``batch`` images of a quantised network for a machine.
+
+    ``evaluate`` gives the cycles of a program; with it, several grains of tiling are emitted and the fastest kept.
+    Raises GraphError for a layer that cannot be done, CapacityError when one does not fit.
+    """
+    lowered = lower(graph, batch)
+    _check_capacity(lowered, arch)
+    placement = place(lowered, arch)
+    best: tuple[int, Compiled] | None = None
+    seen: set[tuple[tuple[str, Plan], ...]] = set()
+    for grain in GRAINS if evaluate is not None else (1.0,):
+        plans = _plans(lowered, placement, arch, grain)
+        shape = tuple((name, replace(plan, cost_cycles=0.0)) for name, plan in plans.items())
+        if shape in seen:
+            continue
+        seen.add(shape)
+        compiled = _emit(lowered, placement, plans, arch)
+        cycles = evaluate(compiled.program) if evaluate is not None else 0
+        if best is None or cycles < best[0]:
+            best = (cycles, compiled)
+            chosen = plans
+    assert best is not None
+    check_program(best[1].program, arch)
+    if observe is not None:
+        _report(observe, lowered, placement, chosen, best[1].program)
+    return best[1]
+
+
+def _check_capacity(lowered: Lowered, arch: Arch) -> None:
+    """Every program needs one accumulator row, one bias and scale pair, and a whole table at a time."""
+    row = 4 * arch.array.cols
+    for op in lowered.ops:
+        demands = [("ACC", row, arch.acc_bytes, "one accumulator row")]
+        if isinstance(op, MatOp) or (isinstance(op, VecOp) and op.kind == "avg"):
+            demands.append(("PARAM", 2 * row, arch.param_bytes, "bias and scale rows"))
+        if op.table is not None:
+            demands.append(("PARAM", arch.lut_rows * row, arch.param_bytes, "a 256-byte table"))
+        if isinstance(op, MatOp):
+            demands.append(("WGT", arch.array.cols, arch.wgt_bytes, "one weight row"))
+        for resource, need, limit, term in demands:
+            if need > limit:
+                raise CapacityError(
+                    where=op.layer, resource=resource, demand_bytes=need, limit_bytes=limit, terms=((term, need),),
+                    levers=(f"{resource.lower()}.size of at least {need} bytes fits",),
+                )  # fmt: skip
+
+
+def _rooms(lowered: Lowered, placement: Placement, arch: Arch) -> dict[str, tuple[Room, int]]:
+    """What each operation may use, and where its strip workspace begins."""
+    rooms: dict[str, tuple[Room, int]] = {}
+    for chain, (base, size) in zip(placement.chains, placement.workspace):
+        homes = [
+            (lowered.root[op.input] in placement.homes, lowered.root[op.output] in placement.homes)
+            for op in chain.ops
+        ]
+        least = [
+            least_strip_bytes(op, arch, input_on_chip=i, output_on_chip=o) for op, (i, o) in zip(chain.ops, homes)
+        ]
+        users = sum(1 for need in least if need) or 1
+        spare = max(0, size - sum(least)) // users
+        for op, (on_in, on_out), need in zip(chain.ops, homes, least):
+            share = need + spare if need else 0
+            rooms[op.name] = (Room(input_on_chip=on_in, output_on_chip=on_out, ub_bytes=share), base)
+            base += share
+    return rooms
+
+
+def _plans(lowered: Lowered, placement: Placement, arch: Arch, grain: float) -> dict[str, Plan]:
+    rooms = _rooms(lowered, placement, arch)
+    return {op.name: plan_op(op, arch, rooms[op.name][0], grain) for op in lowered.ops}
+
+
+def _emit(lowered: Lowered, placement: Placement, plans: dict[str, Plan], arch: Arch) -> Compiled:
+    layout = DramLayout(align=max(64, arch.dram.burst_bytes))
+    store_constants(lowered.ops, plans, layout, arch)
+    constants = layout.size
+    tensors = _dram_tensors(lowered, placement, layout)
+    rooms = _rooms(lowered, placement, arch)
+    bases = {name: base for name, (_, base) in rooms.items()}
+    stream = Scheduler(lowered, placement, plans, bases, layout, tensors, arch).run()
+    edges = find_edges(stream.instructions, arch, layout.size)
+    program = _program(lowered, stream, edges, layout, tensors, constants, arch)
+    packing = {op.layer: _packing_text(op, plans[op.name]) for op in reversed(lowered.ops)}
+    return Compiled(program=program, packing=packing, fused=lowered.fused)
+
+
+def _packing_text(op: Op, plan: Plan) -> str:
+    return plan.packing.text(op) if isinstance(op, MatOp) and plan.packing is not None else "vector"
+
+
+def _dram_tensors(lowered: Lowered, placement: Placement, layout: DramLayout) -> dict[str, int]:
+    """Addresses of input, output and spilled tensors, dense, all images."""
+    roots = dict.fromkeys(
+        root
+        for root in (lowered.root[name] for name in lowered.tensors)
+        if root in (lowered.input, lowered.root[lowered.output])
+        or (root not in placement.homes and _used(lowered, root))
+    )
+    return {root: layout.reserve(lowered.tensors[root].size * lowered.batch) for root in roots}
+
+
+def _used(lowered: Lowered, root: str) -> bool:
+    return any(lowered.root[op.output] == root for op in lowered.ops)
+
+
+def _program(
+    lowered: Lowered, stream: Stream, edges: Edges, layout: DramLayout, tensors: dict[str, int], constants: int, arch: Arch
+) -> Program:
+    order = program_order(stream.instructions, edges, arch)
+    place_of = {old: new for new, old in enumerate(order)}
+    words = with_tokens(stream.instructions, edges)
+    instructions: list[Instr] = [words[i] for i in order]
+    instructions.append(Halt(on=Unit.STORE))
+    number = {name: i for i, name in enumerate(lowered.layers)}
+    last = len(lowered.layers) - 1
+    return Program(
+        instructions=tuple(instructions),
+        image=layout.image(),
+        dram_bytes=layout.size,
+        regions=_regions(lowered, tensors, constants),
+        layers=lowered.layers,
+        layer_of=(*(number[stream.layers[i]] for i in order), last),
+        tile_of=(*(stream.tiles[i] for i in order), "end"),
+        probes=tuple(replace(p, index=place_of[p.index]) for p in stream.probes),
+        shape_hash=arch.shape_hash,
+        full_hash=arch.full_hash,
+        meta={"batch": lowered.batch},
+    )
+
+
+def _regions(lowered: Lowered, tensors: dict[str, int], constants: int) -> tuple[DramRegion, ...]:
+    regions: list[DramRegion] = []
+    output = lowered.root[lowered.output]
+    for name, address in tensors.items():
+        tensor = lowered.tensors[name]
+        role = "input" if name == lowered.input else "output" if name == output else "scratch"
+        regions.append(
+            DramRegion(
+                name=name, role=role, dtype="int8", shape=(lowered.batch, *tensor.shape), address=address,
+                scale=float(tensor.scale), zero=tensor.zero,
+            )  # fmt: skip
+        )
+    return tuple(regions)
+
+
+def _report(observe: Observer, lowered: Lowered, placement: Placement, plans: dict[str, Plan], program: Program) -> None:
+    """Text forms of every stage, for ``--dump``."""
+    observe("lower", "\n".join(f"{op.name}: {op.input} -> {op.output} {op.window}" for op in lowered.ops))
+    observe("place", "\n".join(
+        f"{h.tensor}: UB {h.base}..{h.base + h.image_bytes * h.images}" for h in placement.homes.values()
+    ))  # fmt: skip
+    observe("tile", "\n".join(f"{name}: {plan.text()}" for name, plan in plans.items()))
+    observe("schedule", "\n".join(
+        f"{i}: {program.layers[layer]} {tile}" for i, (layer, tile) in enumerate(zip(program.layer_of, program.tile_of))
+    ))  # fmt: skip

@@ -1,0 +1,147 @@
+"""The instruction stream under construction: instructions without tokens, their origin, probes, and on-chip rings."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from accelsim.compiler.ops import Window
+from accelsim.isa.instructions import Instr, Load, Store
+from accelsim.isa.program import Probe
+from accelsim.isa.protocol import Memory
+
+MAX_RUN = 1 << 20
+MAX_COUNT = 1 << 12
+
+
+@dataclass(slots=True)
+class Ring:
+    """Rows of a scratchpad handed out in a circle; remembers what still lies intact, so that it is loaded once."""
+
+    capacity: int
+    _next: int = 0
+    _live: OrderedDict[Hashable, tuple[int, int]] = field(default_factory=OrderedDict)
+
+    def get(self, key: Hashable, size: int) -> tuple[int, bool]:
+        """(first row, whether it must be loaded) of ``size`` rows named ``key``."""
+        held = self._live.get(key)
+        if held is not None:
+            return held[0], False
+        start = self.take(size)
+        self._live[key] = (start, size)
+        return start, True
+
+    def take(self, size: int) -> int:
+        """First row of ``size`` rows that nobody looks up again."""
+        if self._next + size > self.capacity:
+            self._next = 0
+        start, stop = self._next, self._next + size
+        self._next = stop
+        stale = [key for key, (row, rows) in self._live.items() if row < stop and row + rows > start]
+        for key in stale:
+            del self._live[key]
+        return start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """Output rows ``row .. row + rows`` and columns ``col .. col + cols`` of image ``image``."""
+
+    image: int
+    row: int
+    rows: int
+    col: int
+    cols: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Addresses of pixels: ``origin + row * row_pitch + col * pixel_pitch`` in unpadded coordinates."""
+
+    origin: int
+    row_pitch: int
+    pixel_pitch: int
+
+    def at(self, row: int, col: int) -> int:
+        """Byte address of a pixel; it may be in the border."""
+        return self.origin + row * self.row_pitch + col * self.pixel_pitch
+
+
+@dataclass(slots=True)
+class Stream:
+    """Instructions in sequential order of meaning; tokens and the final order come later."""
+
+    instructions: list[Instr] = field(default_factory=list)
+    layers: list[str] = field(default_factory=list)
+    tiles: list[str] = field(default_factory=list)
+    probes: list[Probe] = field(default_factory=list)
+    layer: str = ""
+    tile: str = ""
+
+    def add(self, instr: Instr) -> int:
+        """Append one instruction of the current layer and tile; returns its index."""
+        self.instructions.append(instr)
+        self.layers.append(self.layer)
+        self.tiles.append(self.tile)
+        return len(self.instructions) - 1
+
+    def load_rows(self, memory: Memory, *, dram: int, local: int, rows: int, run: int, dram_pitch: int, local_pitch: int) -> None:
+        """DRAM -> scratchpad, ``rows`` runs of ``run`` bytes."""
+        for first, count, length in _pieces(rows, run, joined=run == dram_pitch == local_pitch):
+            self.add(
+                Load(
+                    memory=memory, dram=dram + first * dram_pitch, local=local + first * local_pitch, run=length,
+                    n0=count, ds0=dram_pitch if count > 1 else 0, ls0=local_pitch if count > 1 else 0,
+                )  # fmt: skip
+            )
+
+    def fill(self, local: int, size: int, value: int) -> None:
+        """Write ``size`` bytes of UB with one value."""
+        for first in range(0, size, MAX_RUN):
+            part = min(MAX_RUN, size - first)
+            self.add(Load(memory=Memory.UB, fill=1, dram=value & 0xFF, local=local + first, run=part))
+
+    def store_rows(self, *, dram: int, local: int, rows: int, cols: int, run: int, dram_pitch: tuple[int, int], local_pitch: tuple[int, int]) -> None:
+        """UB -> DRAM: ``rows`` x ``cols`` runs of ``run`` bytes; pitches are (row, column)."""
+        if run == dram_pitch[1] == local_pitch[1]:
+            run, cols, dram_pitch, local_pitch = run * cols, 1, (dram_pitch[0], 0), (local_pitch[0], 0)
+        for first, count, length in _pieces(rows, run, joined=cols == 1 and run == dram_pitch[0] == local_pitch[0]):
+            self.add(
+                Store(
+                    memory=Memory.UB, dram=dram + first * dram_pitch[0], local=local + first * local_pitch[0],
+                    run=length, n0=cols, ds0=dram_pitch[1] if cols > 1 else 0, ls0=local_pitch[1] if cols > 1 else 0,
+                    n1=count, ds1=dram_pitch[0] if count > 1 else 0, ls1=local_pitch[0] if count > 1 else 0,
+                )  # fmt: skip
+            )
+
+    def probe(self, index: int, tensor: str, run: int, ub: int, at: int, inner: tuple[int, int, int], outer: tuple[int, int, int]) -> None:
+        """Note that instruction ``index`` leaves part of ``tensor`` in UB; loops are (count, UB step, tensor step)."""
+        self.probes.append(
+            Probe(
+                index=index, tensor=tensor, run=run, ub=ub, at=at, count0=inner[0], us0=inner[1], ts0=inner[2],
+                count1=outer[0], us1=outer[1], ts1=outer[2],
+            )  # fmt: skip
+        )
+
+
+def _pieces(rows: int, run: int, *, joined: bool) -> list[tuple[int, int, int]]:
+    """(first row, count, run bytes) of the fewest transfers within the field limits."""
+    if joined:
+        per = max(1, MAX_RUN // run)
+        return [(first, 1, min(per, rows - first) * run) for first in range(0, rows, per)]
+    return [(first, min(MAX_COUNT, rows - first), run) for first in range(0, rows, MAX_COUNT)]
+
+
+def tensor_offset(window: Window, image: int, row: int, col: int) -> int:
+    """Byte of an output pixel in the dense (batch, h, w, c) tensor."""
+    return ((image * window.out_h + row) * window.out_w + col) * window.out_c
+
+
+def tiles_of(window: Window, rows: int, cols: int, image: int) -> list[Tile]:
+    """All tiles of one image, row by row; ragged ones last."""
+    return [
+        Tile(image=image, row=r, rows=min(rows, window.out_h - r), col=c, cols=min(cols, window.out_w - c))
+        for r in range(0, window.out_h, rows)
+        for c in range(0, window.out_w, cols)
+    ]
