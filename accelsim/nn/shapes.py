@@ -6,6 +6,7 @@ channels, (r, s) kernel height and width, (p, q) output height and width.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -13,6 +14,14 @@ from numpy.typing import NDArray
 
 from accelsim.errors import GraphError
 from accelsim.nn.graph import Graph, Layer, Pads
+
+
+@dataclass(eq=False)
+class ShapeError(GraphError):
+    """A layer is impossible; ``key`` is the parameter at fault, or empty."""
+
+    key: str = ""
+
 
 Shape: TypeAlias = tuple[int, int, int]
 """One image: (h, w, c)."""
@@ -78,15 +87,17 @@ def window_counts(
 def layer_shape(layer: Layer, shape: Shape) -> Shape:
     """Output shape of one layer for the input ``shape``.
 
-    Raises GraphError when it is impossible: no window fits, groups do not divide, weights of another shape.
+    Raises ShapeError when it is impossible: no window fits, groups do not divide, weights of another shape.
     """
     if layer.kind not in KINDS:
         raise GraphError(layer.name, f"unknown kind '{layer.kind}'", "one of " + ", ".join(KINDS))
     h, w, c = shape
+    if layer.kind in ("conv", "fc") and layer.channels < 1:
+        raise ShapeError(layer.name, f"channels must be at least 1, got {layer.channels}", key="channels")
     if layer.kind == "flatten":
         return (1, 1, h * w * c)
     if layer.kind == "fc":
-        _check_parameters(layer, (layer.channels, h * w * c), shape)
+        _check_parameters(layer, shape)
         return (1, 1, layer.channels)
     if layer.kind not in WINDOWED:
         return shape
@@ -94,7 +105,7 @@ def layer_shape(layer: Layer, shape: Shape) -> Shape:
     if layer.kind != "conv":
         return (p, q, c)
     _check_groups(layer, c)
-    _check_parameters(layer, (layer.channels, *layer.kernel, c // layer.groups), shape)
+    _check_parameters(layer, shape)
     return (p, q, layer.channels)
 
 
@@ -131,38 +142,47 @@ def _window_shape(layer: Layer, shape: Shape) -> tuple[int, int]:
         if outputs[axis] < 1:
             span = layer.dilation[axis] * (layer.kernel[axis] - 1) + 1
             padded = size[axis] + pads[2 * axis] + pads[2 * axis + 1]
-            raise GraphError(
+            raise ShapeError(
                 layer.name, f"kernel {letter} spans {span} and the padded input has only {padded}",
-                f"input {size[axis]}, padding {pads[2 * axis]} + {pads[2 * axis + 1]}",
+                f"input {size[axis]}, padding {pads[2 * axis]} + {pads[2 * axis + 1]}", "kernel",
             )  # fmt: skip
     if layer.kind != "conv":
         if layer.dilation != (1, 1):
             raise GraphError(layer.name, "pooling has no dilation")
         if not window_counts(size, layer.kernel, layer.stride, pads).all():
-            raise GraphError(
+            raise ShapeError(
                 layer.name, f"padding {list(pads)} leaves a window without any real pixel",
-                f"keep each padding below the kernel {list(layer.kernel)}",
+                f"keep each padding below the kernel {list(layer.kernel)}", "padding",
             )  # fmt: skip
     return outputs
 
 
 def _check_groups(layer: Layer, c: int) -> None:
     if layer.groups < 1 or c % layer.groups or layer.channels % layer.groups:
-        raise GraphError(
-            layer.name,
-            f"groups {layer.groups} must divide the {c} input and {layer.channels} output channels",
-        )
-
-
-def _check_parameters(layer: Layer, expected: tuple[int, ...], shape: Shape) -> None:
-    if layer.channels < 1:
-        raise GraphError(layer.name, f"channels must be at least 1, got {layer.channels}")
-    if layer.weights is not None and layer.weights.shape != expected:
-        raise GraphError(
-            layer.name, f"expected weights of shape {list(expected)}, got {list(layer.weights.shape)}",
-            f"its input is {list(shape)}",
+        raise ShapeError(
+            layer.name, f"groups {layer.groups} must divide the {c} input and {layer.channels} output channels",
+            key="groups",
         )  # fmt: skip
-    if layer.bias is not None and layer.bias.shape != (layer.channels,):
-        raise GraphError(
-            layer.name, f"expected a bias of shape [{layer.channels}], got {list(layer.bias.shape)}"
-        )
+
+
+def parameter_shapes(layer: Layer, shape: Shape) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(weights, bias) shapes of a conv or fc layer that reads ``shape``; empty for other kinds."""
+    h, w, c = shape
+    match layer.kind:
+        case "conv":
+            return (layer.channels, *layer.kernel, c // layer.groups), (layer.channels,)
+        case "fc":
+            return (layer.channels, h * w * c), (layer.channels,)
+        case _:
+            return (), ()
+
+
+def _check_parameters(layer: Layer, shape: Shape) -> None:
+    for what, values, expected in zip(
+        ("weights", "a bias"), (layer.weights, layer.bias), parameter_shapes(layer, shape)
+    ):
+        if values is not None and values.shape != expected:
+            raise ShapeError(
+                layer.name, f"expected {what} of shape {list(expected)}, got {list(values.shape)}",
+                f"its input is {list(shape)}",
+            )  # fmt: skip

@@ -1,0 +1,124 @@
+"""Labelled images from an ``.npz`` file, brought to a network's input size."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SPLITS = ("train", "val", "test")
+RESIZE_METHODS = ("bilinear", "nearest")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Images in three splits. Pixels are stored small and brought to size when asked for.
+
+    ``pixels`` (n, h, w, c) of any real type, ``classes`` (n,) integers, ``splits`` name -> indices into both.
+    An image is ``pixels / divide``, resized to ``size`` (h, w), framed by ``border`` zeros on each side.
+    """
+
+    pixels: NDArray[Any]
+    classes: NDArray[np.int64]
+    splits: dict[str, NDArray[np.int64]]
+    divide: float
+    size: tuple[int, int]
+    method: str
+    border: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(h, w, c) of one prepared image."""
+        return (self.size[0] + 2 * self.border, self.size[1] + 2 * self.border, self.pixels.shape[3])
+
+    def count(self, split: str) -> int:
+        """Number of images in ``split``."""
+        return len(self.splits[split])
+
+    def images(self, split: str, count: int | None = None) -> NDArray[np.float32]:
+        """float32 (count, h, w, c): the first ``count`` images, from the start again when there are fewer."""
+        chosen = self.pixels[self._indices(split, count)].astype(np.float32) / np.float32(self.divide)
+        n, h, w, c = chosen.shape
+        if (h, w) != self.size:
+            rows = resize_matrix(h, self.size[0], self.method)
+            cols = resize_matrix(w, self.size[1], self.method)
+            chosen = np.matmul(rows, chosen.reshape(n, h, w * c)).reshape(n, self.size[0], w, c)
+            chosen = np.matmul(cols, chosen)
+        border = (self.border, self.border)
+        return np.pad(chosen, ((0, 0), border, border, (0, 0)))
+
+    def labels(self, split: str, count: int | None = None) -> NDArray[np.int64]:
+        """int64 (count,): the class of each image that :meth:`images` gives."""
+        return self.classes[self._indices(split, count)]
+
+    def _indices(self, split: str, count: int | None) -> NDArray[np.int64]:
+        indices = self.splits[split]
+        return indices if count is None else indices[np.arange(count) % len(indices)]
+
+
+def resize_matrix(size: int, target: int, method: str) -> NDArray[np.float32]:
+    """float32 (target, size): the weights that resize one axis, pixel centres aligned, edges repeated."""
+    centre = (np.arange(target) + 0.5) * size / target - 0.5
+    if method == "nearest":
+        centre = np.rint(centre)
+    low = np.floor(centre).astype(np.int64)
+    part = centre - low
+    matrix = np.zeros((target, size))
+    row = np.arange(target)
+    np.add.at(matrix, (row, np.clip(low, 0, size - 1)), 1 - part)
+    np.add.at(matrix, (row, np.clip(low + 1, 0, size - 1)), part)
+    return matrix.astype(np.float32)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an ``.npz`` file. Raises ``ValueError`` whose text says what is wrong with the file."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("not an .npz file: it holds a single array")
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise ValueError("no such file") from None
+    except IsADirectoryError:
+        raise ValueError("this is a directory, not a file") from None
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"the file cannot be read: {error}") from None
+    except ValueError as error:
+        text = "not a NumPy file, or cut short" if "pickle" in str(error) else str(error)
+        raise ValueError(text) from None
+
+
+def read_dataset(
+    path: Path, divide: float, size: tuple[int, int] | None, method: str, border: int
+) -> Dataset:
+    """Read ``images`` (n, h, w) or (n, h, w, c), ``labels`` (n,) and the index arrays ``train``, ``val``, ``test``.
+
+    Raises ``ValueError`` whose text says what is wrong with the file.
+    """
+    arrays = read_arrays(path)
+    missing = [name for name in ("images", "labels", *SPLITS) if name not in arrays]
+    if missing:
+        raise ValueError(f"has no array {missing[0]!r}")
+    pixels, labels = arrays["images"], arrays["labels"]
+    if pixels.ndim not in (3, 4) or 0 in pixels.shape or pixels.dtype.kind not in "uif":
+        got = f"{pixels.dtype} {list(pixels.shape)}"
+        raise ValueError(f"images must be numbers of shape (n, h, w) or (n, h, w, c), got {got}")
+    if labels.shape != pixels.shape[:1] or labels.dtype.kind not in "ui":
+        raise ValueError(f"labels must be {len(pixels)} integers, got {labels.dtype} {list(labels.shape)}")
+    splits = {}
+    for name in SPLITS:
+        index = arrays[name]
+        if index.ndim != 1 or index.dtype.kind not in "ui" or not len(index):
+            raise ValueError(f"{name} must be a list of integers, got {index.dtype} {list(index.shape)}")
+        if index.min() < 0 or index.max() >= len(pixels):
+            raise ValueError(f"{name} holds an index outside 0..{len(pixels) - 1}")
+        splits[name] = index.astype(np.int64)
+    return Dataset(
+        pixels=pixels if pixels.ndim == 4 else pixels[..., None], classes=labels.astype(np.int64), splits=splits,
+        divide=divide, size=size or (pixels.shape[1], pixels.shape[2]), method=method, border=border,
+    )  # fmt: skip

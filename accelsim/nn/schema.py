@@ -1,0 +1,223 @@
+"""The layout of a workload file.
+
+The models say what a value may look like; ``loader`` checks what follows from several values together. The
+descriptions are the source of the tables in ``docs/workloads.md``, checked by a test.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, Field, WithJsonSchema
+
+from accelsim.validation import FileModel
+
+SIZE_LIMIT = 65536
+"""Largest side, channel count, kernel or stride of a file: far beyond any network, short of absurd arrays."""
+
+PAIR_SCHEMA = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "integer", "minimum": 1},
+            {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2},
+        ]
+    }
+)
+PADDING_SCHEMA = WithJsonSchema(
+    {
+        "anyOf": [
+            {"const": "same"},
+            {"type": "integer", "minimum": 0},
+            {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 2, "maxItems": 4},
+        ]
+    }
+)
+
+
+def _whole(value: Any, low: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= SIZE_LIMIT
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    """(height, width) of a kernel, stride or dilation."""
+    values = value if isinstance(value, list) else [value, value]
+    if len(values) != 2 or not all(_whole(v, 1) for v in values):
+        raise ValueError(f"expected a whole number from 1 to {SIZE_LIMIT} or [height, width], got {value}")
+    return (values[0], values[1])
+
+
+def _padding(value: Any) -> Any:
+    """(top, bottom, left, right), or the word same."""
+    if value == "same":
+        return value
+    values = value if isinstance(value, list) else [value]
+    if len(values) not in (1, 2, 4) or not all(_whole(v, 0) for v in values):
+        raise ValueError(
+            f"expected a whole number from 0 to {SIZE_LIMIT}, [height, width], [top, bottom, left, right] "
+            f"or the word same, got {value}"
+        )
+    if len(values) == 4:
+        return tuple(values)
+    return (values[0], values[0], values[-1], values[-1])
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", value):
+        raise ValueError(f"expected letters, digits, _ and -, got {value!r}")
+    return value
+
+
+Name: TypeAlias = Annotated[str, AfterValidator(_name)]
+FileName: TypeAlias = Annotated[str, Field(min_length=1)]
+Size: TypeAlias = Annotated[int, Field(ge=1, le=SIZE_LIMIT)]
+Pair: TypeAlias = Annotated[Any, AfterValidator(_pair), PAIR_SCHEMA]
+Padding: TypeAlias = Annotated[Any, AfterValidator(_padding), PADDING_SCHEMA]
+Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class LayerKeys(FileModel):
+    """What every layer has."""
+
+    name: Name = Field(description="letters, digits, `_` and `-`; unique in the file")
+    input: Name | None = Field(None, description="the layer or network input it reads; the one above if missing")
+
+
+class ConvKeys(LayerKeys):
+    """Convolution; a depthwise one has `groups` equal to its input and output channels."""
+
+    kind: Literal["conv"]
+    channels: Size = Field(description="output channels")
+    kernel: Pair = Field(description="number or [height, width]")
+    stride: Pair = Field((1, 1), description="number or [height, width]")
+    padding: Padding = Field(
+        (0, 0, 0, 0),
+        description="number, [height, width], [top, bottom, left, right], or `same` (output = input / stride, "
+        "rounded up; an odd row or column goes to the bottom or right)",
+    )
+    dilation: Pair = Field((1, 1), description="number or [height, width]")
+    groups: Size = Field(1, description="divides input and output channels")
+    activation: Literal["relu", "tanh", "sigmoid"] | None = Field(None, description="applied to the output")
+
+
+class FcKeys(LayerKeys):
+    """Fully connected layer over the whole input, in height, width, channel order."""
+
+    kind: Literal["fc"]
+    channels: Size = Field(description="outputs")
+    activation: Literal["relu", "tanh", "sigmoid"] | None = Field(None, description="applied to the output")
+
+
+class PoolKeys(LayerKeys):
+    """Pooling over windows; every window must hold a real pixel."""
+
+    kernel: Pair = Field(description="number or [height, width]")
+    stride: Pair | None = Field(None, description="number or [height, width]; the kernel if missing")
+    padding: Padding = Field((0, 0, 0, 0), description="as for `conv`")
+
+
+class MaxPoolKeys(PoolKeys):
+    """Maximum of each window, padding ignored."""
+
+    kind: Literal["maxpool"]
+
+
+class AvgPoolKeys(PoolKeys):
+    """Mean of each window."""
+
+    kind: Literal["avgpool"]
+    count_include_pad: bool = Field(False, description="whether padding counts in the divisor")
+
+
+class PointwiseKeys(LayerKeys):
+    """A function of every value."""
+
+    kind: Literal["relu", "tanh", "sigmoid"]
+
+
+class FlattenKeys(LayerKeys):
+    """The same values as one vector, in height, width, channel order."""
+
+    kind: Literal["flatten"]
+
+
+class SoftmaxKeys(LayerKeys):
+    """Softmax of the logits, on the host; the last layer."""
+
+    kind: Literal["softmax"]
+
+
+LayerUnion: TypeAlias = Annotated[
+    ConvKeys | FcKeys | MaxPoolKeys | AvgPoolKeys | PointwiseKeys | FlattenKeys | SoftmaxKeys,
+    Field(discriminator="kind"),
+]
+
+
+class InputKeys(FileModel):
+    """The network input."""
+
+    name: Name = Field("input", description="what the first layer reads")
+    shape: Annotated[list[Size], Field(min_length=3, max_length=3)] = Field(
+        description="[height, width, channels] of one image"
+    )
+
+
+class DatasetKeys(FileModel):
+    """Labelled images for inputs, calibration and accuracy."""
+
+    file: FileName = Field(
+        description="`.npz` beside the workload file: `images` (n, h, w) or (n, h, w, c), `labels`, and the "
+        "index arrays `train`, `val`, `test`"
+    )
+    divide: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        1.0, description="pixel values are divided by this"
+    )
+    resize: Pair | None = Field(None, description="number or [height, width] to bring each image to")
+    method: Literal["bilinear", "nearest"] = Field("bilinear", description="how `resize` interpolates")
+    border: Annotated[int, Field(ge=0, le=SIZE_LIMIT)] = Field(
+        0, description="zero pixels added on each side after resizing"
+    )
+
+
+class CalibrationKeys(FileModel):
+    """What the activation ranges are measured on."""
+
+    method: Literal["max", "percentile"] = Field(
+        "max", description="`max`: observed extremes; `percentile`: 0.01 % cut off each end"
+    )
+    images: Size | None = Field(
+        None,
+        description="how many; if missing, 128 of the data set's training split, 8 random ones, or all of `file`",
+    )
+    file: FileName | None = Field(
+        None, description="`.npy` of floats (n, h, w, c) beside the workload file, instead of the data set"
+    )
+
+
+class WorkloadFile(FileModel):
+    """A network that accelsim compiles and runs."""
+
+    schema_: Literal[1] = Field(alias="schema", description="version of this layout")
+    name: Name | None = Field(None, description="shown in reports; the file's name if missing")
+    input: InputKeys = Field(description="the network input")
+    layers: Annotated[list[LayerUnion], Field(min_length=1)] = Field(description="in order of computation")
+    weights: FileName | None = Field(
+        None, description="`.npz` beside the workload file; seeded random weights if missing"
+    )
+    dataset: DatasetKeys | None = Field(
+        None, description="real images; seeded random inputs if missing"
+    )
+    calibration: CalibrationKeys = Field(
+        CalibrationKeys(method="max", images=None, file=None), description="how activation ranges are found"
+    )
+    classes: list[Annotated[str, Field(min_length=1)]] | None = Field(
+        None, description="names of the outputs, in order"
+    )
+    seed: Seed = Field(0, description="of random weights and inputs")
+
+
+def workload_json_schema() -> dict[str, Any]:
+    """The JSON Schema of workload files, for editors."""
+    schema = WorkloadFile.model_json_schema(by_alias=True)
+    schema["title"] = "accelsim workload file"
+    return schema
