@@ -33,10 +33,13 @@ def requantize(
     """``clamp(rint(float32(acc + bias) * scale) + zero, low, high)``: the ``rq`` rule of the instruction set.
 
     ``acc`` is int32 of any shape whose last axis broadcasts with ``bias`` and ``scale``. The sum wraps, the product
-    is a float32 multiplication and rounding is half to even, as in ONNX Runtime's integer kernels.
+    is a float32 multiplication and rounding is half to even, as in ONNX Runtime's integer kernels. A product that is
+    not a number (0 times an infinite scale, or a scale that is none) counts as 0.
     """
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         total = np.add(acc, bias, dtype=np.int32)
-    scaled = np.rint(total.astype(np.float32) * scale)
+        scaled = np.rint(total.astype(np.float32) * scale)
+    if not np.isfinite(scale).all():
+        scaled = np.where(np.isnan(scaled), np.float32(0), scaled)
     # Clamp in float64 before converting: zero is exact there, and no huge value reaches the integer cast.
     return np.clip(scaled.astype(np.float64) + zero, low, high).astype(np.int8)

@@ -45,15 +45,16 @@ _REGION = re.compile(
 def format_program(program: Program, *, image_file: str = "") -> str:
     """The program as assembly; parsing it gives the same words, regions and layers.
 
-    The constants are one region ``image``, read from ``image_file`` (a .npy of ``program.image``) if that is given
+    The constants are one region ``constants``, read from ``image_file`` (a .npy of ``program.image``) if that is given
     and zeros otherwise; the program's own regions are names that lie over it.
     """
     lines = [f"# {len(program.instructions)} instructions", f".dram {program.dram_bytes}"]
     if program.image.size:
-        lines.append(f".region image uint8 [{program.image.size}] = {image_file or 'zeros'} constant @ 0")
+        name = "constants"
+        while any(_word(region.name) == name for region in program.regions):
+            name += "_"
+        lines.append(f".region {name} uint8 [{program.image.size}] = {image_file or 'zeros'} constant @ 0")
     for region in program.regions:
-        if region.name == "image" and program.image.size:
-            continue
         shape = ", ".join(str(extent) for extent in region.shape)
         lines.append(
             f".region {_word(region.name)} {region.dtype} [{shape}] = zeros {region.role} @ {region.address:#x}"
