@@ -10,7 +10,7 @@ import numpy as np
 from accelsim.arch import Arch
 from accelsim.compiler.layout import DramLayout
 from accelsim.compiler.ops import MatOp, Op, VecOp
-from accelsim.compiler.packing import Piece, param_rows, pieces, weight_tiles
+from accelsim.compiler.packing import param_rows, slab_data, slabs, weight_runs
 from accelsim.compiler.tile import Plan
 from accelsim.nn.graph import average_scale
 
@@ -76,15 +76,10 @@ def store_constants(ops: Sequence[Op], plans: Mapping[str, Plan], layout: DramLa
 def _store_weights(op: MatOp, plan: Plan, layout: DramLayout, arch: Arch) -> None:
     packing = plan.packing
     assert packing is not None
-    cut = pieces(packing, arch)
     for b, block in enumerate(packing.blocks):
-        tiles = weight_tiles(op, packing, block)
-        for i, piece in enumerate(cut):
-            layout.constant((op.name, "weights", b, i), _piece_of(tiles, piece, packing.k))
-
-
-def _piece_of(tiles: np.ndarray, piece: Piece, k: int) -> np.ndarray:
-    return tiles[slice(*piece.rows), slice(*piece.taps), piece.chunks[0] * k : piece.chunks[1] * k]
+        runs = weight_runs(op, packing, block)
+        for i, slab in enumerate(slabs(packing, arch)):
+            layout.constant((op.name, "weights", b, i), slab_data(runs, slab))
 
 
 def _param_rows(op: Op, plan: Plan, group: ParamGroup) -> np.ndarray:

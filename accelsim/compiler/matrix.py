@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from accelsim.compiler.constants import param_groups
 from accelsim.compiler.ops import MatOp, Op
-from accelsim.compiler.packing import Block, Packing, Piece, pieces
+from accelsim.compiler.packing import Block, Packing, Piece, Slab, slab_rows, slabs
 from accelsim.compiler.stream import Tile, View, tensor_offset, tiles_of
 from accelsim.isa.instructions import Alu, AluOp, Gemm, Operand
 from accelsim.isa.protocol import Memory
@@ -62,28 +62,32 @@ def _tile(s: Scheduler, op: MatOp, packing: Packing, tile: Tile, blocks: list[in
         block = packing.blocks[b]
         s.stream.tile = f"rows {tile.row}+{tile.rows} cols {tile.col}+{tile.cols} channels {block.first}+{block.count}"
         parts = _parts(s, packing, tile)
-        for i, piece in enumerate(pieces(packing, s.arch)):
-            row = _weights(s, op, packing, b, i, piece)
-            for part in parts:
-                _gemm(s, op, packing, block, piece, tile, part, source, row, first=i == 0)
+        for i, slab in enumerate(slabs(packing, s.arch)):
+            row = _weights(s, op, packing, b, i, slab)
+            for j, piece in enumerate(slab):
+                for part in parts:
+                    _gemm(s, op, block, piece, tile, part, source, row, first=i == j == 0)
+                row += piece.weight_rows
         for part in parts:
             _requantize(s, op, packing, b, tile, part, shifted)
     s.store_tile(op, tile, target, packing.blocks[blocks[0]].first if outer else 0, channels)
 
 
 def _parts(s: Scheduler, packing: Packing, tile: Tile) -> list[Part]:
+    """Groups of packed pixels; a ragged last group is moved left, so it computes a few pixels again."""
     groups, rest = divmod(tile.cols, packing.pixels)
     acc = s.acc.take(tile.rows * (groups + bool(rest)))
-    parts = [Part(tile.col, groups, packing.pixels, acc)] if groups else []
+    parts = [Part(tile.col, groups, packing.pixels, acc)]
     if rest:
-        parts.append(Part(tile.col + groups * packing.pixels, 1, rest, acc + tile.rows * groups))
+        last = tile.col + tile.cols - packing.pixels
+        parts.append(Part(last, 1, packing.pixels, acc + tile.rows * groups))
     return parts
 
 
-def _weights(s: Scheduler, op: MatOp, packing: Packing, b: int, i: int, piece: Piece) -> int:
-    """First WGT row of a piece, loaded unless it still lies there."""
+def _weights(s: Scheduler, op: MatOp, packing: Packing, b: int, i: int, slab: Slab) -> int:
+    """First WGT row of a slab, loaded unless it still lies there."""
     key = (op.name, "weights", b, i)
-    rows = piece.tiles * packing.k
+    rows = slab_rows(slab)
     start, new = s.wgt.get(key, rows)
     if new:
         lanes, cols = packing.pixels * packing.blocks[b].count, s.arch.array.cols
@@ -126,19 +130,17 @@ def table_row(s: Scheduler, op: Op) -> int:
 
 
 def _gemm(
-    s: Scheduler, op: MatOp, packing: Packing, block: Block, piece: Piece, tile: Tile, part: Part, source: View,
-    wgt: int, *, first: bool,
-) -> None:  # fmt: skip
+    s: Scheduler, op: MatOp, block: Block, piece: Piece, tile: Tile, part: Part, source: View, wgt: int, *, first: bool
+) -> None:
     w = op.window
     tap_step, row_step = w.dilation[1] * source.pixel_pitch, w.dilation[0] * source.row_pitch
     x = source.at(tile.row * w.stride[0] - w.pads[0], part.col * w.stride[1] - w.pads[2]) + block.channel
-    x += piece.rows[0] * row_step + piece.taps[0] * tap_step + piece.chunks[0] * packing.k
-    chunks, taps = piece.chunks[1] - piece.chunks[0], piece.taps[1] - piece.taps[0]
-    rows = piece.rows[1] - piece.rows[0]
+    x += piece.rows[0] * row_step + piece.taps[0] * tap_step + piece.at
+    taps, rows = piece.taps[1] - piece.taps[0], piece.rows[1] - piece.rows[0]
     s.stream.add(
         Gemm(
-            overwrite=int(first), k=packing.k, n=part.pixels * block.count, wgt=wgt, x=x, a=part.acc,
-            r0=chunks, xr0=packing.k if chunks > 1 else 0,
+            overwrite=int(first), k=piece.k, n=part.pixels * block.count, wgt=wgt, x=x, a=part.acc,
+            r0=piece.count, xr0=piece.k if piece.count > 1 else 0,
             r1=taps, xr1=tap_step if taps > 1 else 0,
             r2=rows, xr2=row_step if rows > 1 else 0,
             m0=part.groups, xm0=part.pixels * w.stride[1] * source.pixel_pitch if part.groups > 1 else 0,

@@ -1,13 +1,16 @@
 """How a convolution's reduction and output channels lie on the array: row packing and column packing.
 
 A *run* is what the array reads for one kernel row of one ACC row: the contiguous bytes under ``pixels`` neighbouring
-windows. It is cut into ``chunks`` of ``k`` bytes; bytes past the run meet zero weights. ``pixels`` > 1 is column
-packing: the spare columns compute the next output pixels of the row with shifted (Toeplitz) weights.
+windows. It is cut into ``chunks`` of ``k`` bytes and perhaps a shorter ``tail``, so nothing outside the windows is
+ever read. ``pixels`` > 1 is column packing: the spare columns compute the next output pixels of the row with shifted
+(Toeplitz) weights.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,75 +33,101 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packing:
-    """One way to lay a MatOp on the array. Weight tiles are ordered kernel row, kernel column, chunk (innermost)."""
+    """One way to lay a MatOp on the array. ``run = k * chunks + tail`` bytes."""
 
     pixels: int
     k: int
     chunks: int
+    tail: int
     taps: int  # separate kernel columns (1 when a run covers the whole kernel row)
     kernel_rows: int
-    run: int
     blocks: tuple[Block, ...]
 
     @property
-    def tiles(self) -> int:
-        """Weight tiles of one block."""
-        return self.kernel_rows * self.taps * self.chunks
+    def run(self) -> int:
+        """Contiguous bytes of one kernel row and tap."""
+        return self.k * self.chunks + self.tail
 
     @property
     def weight_rows(self) -> int:
         """WGT rows of one block."""
-        return self.tiles * self.k
+        return self.kernel_rows * self.taps * self.run
 
     @property
     def lanes(self) -> int:
         """Columns used by a full block."""
         return self.pixels * self.blocks[0].count
 
-    @property
-    def overrun(self) -> int:
-        """Bytes read past the end of a run, against zero weights."""
-        return self.k * self.chunks - self.run
+    def array_cycles(self, stream: int) -> int:
+        """Cycles of one block's tiles with ``stream`` activation rows each, weights shadowed."""
+        per_row = self.chunks * max(self.k, stream) + (max(self.tail, stream) if self.tail else 0)
+        return self.kernel_rows * self.taps * per_row
 
     def text(self, op: MatOp) -> str:
         """The name reported as ``packing``."""
-        if op.batched:
-            return "row"
         base = "row" if self.taps == 1 else "channel"
         return f"{base}+column x{self.pixels}" if self.pixels > 1 else base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """The weight tiles of one gemm: half-open ranges of kernel rows, taps and chunks."""
+    """The weight tiles of one gemm: half-open ranges of kernel rows and taps, and ``count`` tiles of ``k`` bytes from
+    byte ``at`` of each run."""
 
     rows: tuple[int, int]
     taps: tuple[int, int]
-    chunks: tuple[int, int]
+    at: int
+    k: int
+    count: int
 
     @property
-    def tiles(self) -> int:
-        """Weight tiles of the piece."""
-        return (self.rows[1] - self.rows[0]) * (self.taps[1] - self.taps[0]) * (self.chunks[1] - self.chunks[0])
+    def weight_rows(self) -> int:
+        """WGT rows of the piece."""
+        return (self.rows[1] - self.rows[0]) * (self.taps[1] - self.taps[0]) * self.k * self.count
 
 
-def pieces(packing: Packing, arch: Arch) -> tuple[Piece, ...]:
-    """Cut one block's weights so that a piece and its successor fit WGT together; one piece if all blocks fit."""
+Slab: TypeAlias = tuple[Piece, ...]
+"""Pieces loaded by one instruction, one after the other in WGT."""
+
+
+def slab_rows(slab: Slab) -> int:
+    """WGT rows of a slab."""
+    return sum(piece.weight_rows for piece in slab)
+
+
+@lru_cache(maxsize=1024)
+def slabs(packing: Packing, arch: Arch) -> tuple[Slab, ...]:
+    """Cut one block's weights so that a slab and its successor fit WGT together; one slab if all blocks fit."""
     everything = packing.weight_rows * len(packing.blocks) <= arch.wgt_rows
-    limit = max(1, (arch.wgt_rows if everything else arch.wgt_rows // 2) // packing.k)
-    chunk_limit = min(limit, MAX_CHUNKS)
+    limit = arch.wgt_rows if everything else max(packing.k, arch.wgt_rows // 2)
     whole = (0, packing.taps)
-    if packing.taps * packing.chunks <= limit and packing.chunks <= chunk_limit:
-        per = limit // (packing.taps * packing.chunks)
-        return tuple(
-            Piece(rows=part, taps=whole, chunks=(0, packing.chunks)) for part in _ranges(packing.kernel_rows, per)
-        )
+    if packing.taps * packing.run <= limit and packing.chunks <= MAX_CHUNKS:
+        per = limit // (packing.taps * packing.run)
+        return tuple(_slab(packing, part, whole, (0, packing.chunks)) for part in _ranges(packing.kernel_rows, per))
+    per = min(MAX_CHUNKS, limit // packing.k)
     return tuple(
-        Piece(rows=(row, row + 1), taps=(tap, tap + 1), chunks=part)
+        _slab(packing, (row, row + 1), (tap, tap + 1), part)
         for row in range(packing.kernel_rows)
         for tap in range(packing.taps)
-        for part in _ranges(packing.chunks, chunk_limit)
+        for part in _split_chunks(packing, per)
     )
+
+
+def _split_chunks(packing: Packing, per: int) -> list[tuple[int, int]]:
+    parts = _ranges(packing.chunks, per)
+    # The tail joins the last slab if it fits there, else it makes its own.
+    if packing.tail and parts[-1][1] - parts[-1][0] == per:
+        parts.append((packing.chunks, packing.chunks))
+    return parts
+
+
+def _slab(packing: Packing, rows: tuple[int, int], taps: tuple[int, int], chunks: tuple[int, int]) -> Slab:
+    made: list[Piece] = []
+    if chunks[1] > chunks[0]:
+        made.append(Piece(rows=rows, taps=taps, at=chunks[0] * packing.k, k=packing.k, count=chunks[1] - chunks[0]))
+    if packing.tail and chunks[1] == packing.chunks:
+        made.append(Piece(rows=rows, taps=taps, at=packing.chunks * packing.k, k=packing.tail, count=1))
+    return tuple(made)
 
 
 def _ranges(extent: int, per: int) -> list[tuple[int, int]]:
@@ -120,7 +149,7 @@ def _packing(op: MatOp, arch: Arch, pixels: int) -> Packing:
     joined = op.groups == 1 and window.dilation[1] == 1
     taps = 1 if joined else window.kernel[1]
     run = ((pixels - 1) * window.stride[1] + window.kernel[1]) * window.in_c if joined else group_in
-    chunks = -(-run // min(arch.array.rows, arch.wgt_rows))
+    k = _tile_depth(run, min(arch.array.rows, arch.wgt_rows), stream=window.out_w if op.batched else arch.array.rows)
     width = arch.array.cols // pixels
     blocks = tuple(
         Block(first=g * group_out + first, count=min(width, group_out - first), channel=g * group_in)
@@ -128,25 +157,40 @@ def _packing(op: MatOp, arch: Arch, pixels: int) -> Packing:
         for first in range(0, group_out, width)
     )
     return Packing(
-        pixels=pixels, k=-(-run // chunks), chunks=chunks, taps=taps, kernel_rows=window.kernel[0], run=run,
-        blocks=blocks,
-    )  # fmt: skip
+        pixels=pixels, k=k, chunks=run // k, tail=run % k, taps=taps, kernel_rows=window.kernel[0], blocks=blocks
+    )
 
 
-def weight_tiles(op: MatOp, packing: Packing, block: Block) -> NDArray[np.int8]:
-    """The weights of one block as (kernel rows, taps, chunks * k, pixels * count) int8, zero past each run."""
+def _tile_depth(run: int, limit: int, stream: int) -> int:
+    """Bytes per tile: an exact divisor of the run (one gemm) unless uneven tiles are clearly fewer cycles."""
+    chunks = -(-run // limit)
+    exact = next(d for d in range(min(limit, run), 0, -1) if run % d == 0)
+    even = -(-run // chunks)
+    divided = run // exact * max(exact, stream)
+    uneven = (chunks - 1) * max(even, stream) + max(run - (chunks - 1) * even, stream)
+    return exact if divided <= uneven * 1.02 else even
+
+
+def weight_runs(op: MatOp, packing: Packing, block: Block) -> NDArray[np.int8]:
+    """The weights of one block as (kernel rows, taps, run, pixels * count) int8."""
     weights = op.weights[block.first : block.first + block.count]  # (count, r, s, c/groups)
     count, rows, cols, channels = weights.shape
-    depth = packing.k * packing.chunks
-    tiles = np.zeros((rows, packing.taps, depth, packing.pixels, block.count), np.int8)
-    if packing.taps == 1:
-        flat = weights.transpose(1, 2, 3, 0).reshape(rows, cols * channels, count)
-        step = op.window.stride[1] * channels
-        for pixel in range(packing.pixels):
-            tiles[:, 0, pixel * step : pixel * step + cols * channels, pixel] = flat
-    else:
-        tiles[:, :, :channels, 0] = weights.transpose(1, 2, 3, 0)
-    return tiles.reshape(rows, packing.taps, depth, packing.pixels * block.count)
+    if packing.taps > 1:
+        return np.ascontiguousarray(weights.transpose(1, 2, 3, 0))
+    flat = weights.transpose(1, 2, 3, 0).reshape(rows, cols * channels, count)
+    runs = np.zeros((rows, 1, packing.run, packing.pixels, count), np.int8)
+    step = op.window.stride[1] * channels
+    for pixel in range(packing.pixels):
+        runs[:, 0, pixel * step : pixel * step + cols * channels, pixel] = flat
+    return runs.reshape(rows, 1, packing.run, packing.pixels * count)
+
+
+def slab_data(runs: NDArray[np.int8], slab: Slab) -> NDArray[np.int8]:
+    """The WGT rows of a slab, (slab_rows, lanes) int8, in the order in which gemm consumes them."""
+    lanes = runs.shape[3]
+    return np.concatenate([
+        runs[slice(*p.rows), slice(*p.taps), p.at : p.at + p.k * p.count].reshape(-1, lanes) for p in slab
+    ])  # fmt: skip
 
 
 def param_rows(op: MatOp, packing: Packing, block: Block, lanes: int) -> NDArray[np.uint32]:

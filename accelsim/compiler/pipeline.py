@@ -102,7 +102,7 @@ def _rooms(lowered: Lowered, placement: Placement, arch: Arch) -> dict[str, tupl
             for op in chain.ops
         ]
         least = [
-            least_strip_bytes(op, arch, input_on_chip=i, output_on_chip=o) for op, (i, o) in zip(chain.ops, homes)
+            least_strip_bytes(op, input_on_chip=i, output_on_chip=o) for op, (i, o) in zip(chain.ops, homes)
         ]
         users = sum(1 for need in least if need) or 1
         spare = max(0, size - sum(least)) // users

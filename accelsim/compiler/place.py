@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from accelsim.arch import Arch
 from accelsim.compiler.ops import Lowered, MatOp, Op, VecOp
-from accelsim.compiler.tile import Room, least_strip_bytes, max_slack, plan_op
+from accelsim.compiler.tile import Room, least_strip_bytes, plan_op
 from accelsim.errors import GraphError
 from accelsim.nn.graph import Pads
 
@@ -21,7 +21,7 @@ class Home:
     """Where a tensor lies. ``base`` is the byte of image 0's first stored pixel, border included.
 
     ``images`` slots are used in turn, ``image_bytes`` apart; ``border`` rows and columns around each image hold the
-    zero point when the tensor is on chip; ``filled`` says that the slot must be filled before it is written.
+    zero point when the tensor is on chip.
     """
 
     tensor: str
@@ -33,7 +33,11 @@ class Home:
     border: Pads
     image_bytes: int
     images: int
-    filled: bool
+
+    @property
+    def filled(self) -> bool:
+        """Whether a slot must be filled before it is written, so that its border holds the zero point."""
+        return any(self.border)
 
     @property
     def pitch(self) -> int:
@@ -68,7 +72,7 @@ def place(lowered: Lowered, arch: Arch) -> Placement:
     spilled: set[str] = set()
     while True:
         chains = _chains(lowered, spilled)
-        wanted = [h for h in _homes(lowered, arch, chains) if h.tensor not in spilled]
+        wanted = [h for h in _homes(lowered, chains) if h.tensor not in spilled]
         lives = _lifetimes(lowered, chains)
         homes, crowded = _assign(wanted, lives, chains, lowered, arch)
         if crowded is None:
@@ -146,7 +150,7 @@ def _lifetimes(lowered: Lowered, chains: tuple[Chain, ...]) -> dict[str, tuple[i
     return lives
 
 
-def _homes(lowered: Lowered, arch: Arch, chains: tuple[Chain, ...]) -> list[Home]:
+def _homes(lowered: Lowered, chains: tuple[Chain, ...]) -> list[Home]:
     """The on-chip form of every stored tensor (base still 0)."""
     homes: list[Home] = []
     for tensor in dict.fromkeys(lowered.root[t] for t in lowered.tensors):
@@ -156,7 +160,6 @@ def _homes(lowered: Lowered, arch: Arch, chains: tuple[Chain, ...]) -> list[Home
             continue
         padded = [op.window.pads for op in readers if isinstance(op, MatOp)]
         border: Pads = tuple(max((p[i] for p in padded), default=0) for i in range(4))  # type: ignore[assignment]
-        slack = max((max_slack(op, arch) for op in readers), default=0)
         height, width, channels = lowered.tensors[tensor].shape
         pixels = (height + border[0] + border[1]) * (width + border[2] + border[3])
         crossing = lowered.batch > 1 and _crosses(lowered, chains, tensor)
@@ -164,7 +167,7 @@ def _homes(lowered: Lowered, arch: Arch, chains: tuple[Chain, ...]) -> list[Home
         homes.append(
             Home(
                 tensor=tensor, on_chip=True, base=0, height=height, width=width, channels=channels, border=border,
-                image_bytes=pixels * channels + slack, images=images, filled=bool(any(border) or slack),
+                image_bytes=pixels * channels, images=images,
             )  # fmt: skip
         )
     return homes
@@ -184,18 +187,17 @@ def _assign(
         homes[home.tensor] = Home(
             tensor=home.tensor, on_chip=True, base=base, height=home.height, width=home.width,
             channels=home.channels, border=home.border, image_bytes=home.image_bytes, images=home.images,
-            filled=home.filled,
         )  # fmt: skip
     for t, chain in enumerate(chains):
         room = _largest_gap(homes, lives, t, arch)[1]
-        if any(_least(op, lowered, homes, arch) > room for op in chain.ops):
+        if any(_least(op, lowered, homes) > room for op in chain.ops):
             return {}, t
     return homes, None
 
 
-def _least(op: Op, lowered: Lowered, homes: dict[str, Home], arch: Arch) -> int:
+def _least(op: Op, lowered: Lowered, homes: dict[str, Home]) -> int:
     return least_strip_bytes(
-        op, arch,
+        op,
         input_on_chip=lowered.root[op.input] in homes, output_on_chip=lowered.root[op.output] in homes,
     )  # fmt: skip
 

@@ -47,27 +47,17 @@ class Plan:
         order = "weights outer" if self.weights_outer else "pixels outer"
         packed = ""
         if self.packing is not None:
-            packed = f" k={self.packing.k} tiles={self.packing.tiles} blocks={len(self.packing.blocks)}"
+            packed = f" k={self.packing.k} chunks={self.packing.chunks} tail={self.packing.tail} blocks={len(self.packing.blocks)}"
             packed += f" pixels={self.packing.pixels} {order}"
         strips = f" strips in={self.strips_in} out={self.strips_out}" if self.strips_in or self.strips_out else ""
         return f"{self.rows}x{self.cols}{packed}{strips} ~{self.cost_cycles:.0f} cycles"
 
 
-def slack_bytes(op: Op, packing: Packing | None) -> int:
-    """Bytes that the last run of an image may read past the image's end (never more than one array row)."""
-    return packing.overrun if packing is not None else 0
-
-
-def max_slack(op: Op, arch: Arch) -> int:
-    """The most slack any packing of ``op`` needs."""
-    return max((p.overrun for p in packings(op, arch)), default=0) if isinstance(op, MatOp) else 0
-
-
-def least_strip_bytes(op: Op, arch: Arch, *, input_on_chip: bool, output_on_chip: bool) -> int:
+def least_strip_bytes(op: Op, *, input_on_chip: bool, output_on_chip: bool) -> int:
     """UB bytes of the smallest possible strips of ``op``: one output pixel, single-buffered."""
     size = 0
     if not input_on_chip:
-        size += op.window.rows_in(1) * op.window.cols_in(1) * op.window.in_c + max_slack(op, arch)
+        size += strip_bytes(op.window, 1, 1)
     if not output_on_chip:
         size += op.window.out_c
     return size
@@ -101,10 +91,7 @@ def _candidates(op: Op, arch: Arch, room: Room, grain: float) -> Iterator[Plan]:
     on_chip = room.input_on_chip and room.output_on_chip
     choices: tuple[Packing | None, ...] = packings(op, arch) if isinstance(op, MatOp) else (None,)
     for packing in choices:
-        least = packing.pixels if packing is not None else 1
         for cols in (window.out_w,) if on_chip else distinct_parts(window.out_w):
-            if cols < least and cols != window.out_w:
-                continue
             for rows in distinct_parts(window.out_h):
                 plan = _fit(op, arch, room, packing, rows, cols)
                 if plan is not None:
@@ -120,7 +107,7 @@ def _any_acc_fit(op: Op, arch: Arch, packing: Packing) -> bool:
 def _narrow(op: Op, arch: Arch, room: Room, packing: Packing, grain: float) -> Iterator[Plan]:
     """Column tiles for tensors on chip, needed only when ACC cannot hold one output row."""
     for cols in distinct_parts(op.window.out_w):
-        plan = _fit(op, arch, room, packing, 1, cols) if cols >= packing.pixels else None
+        plan = _fit(op, arch, room, packing, 1, cols)
         if plan is not None:
             yield from _priced(op, arch, room, grain, plan)
 
@@ -136,7 +123,9 @@ def _fit(op: Op, arch: Arch, room: Room, packing: Packing | None, rows: int, col
     needs_acc = packing is not None or (isinstance(op, VecOp) and op.kind == "avg")
     if needs_acc and acc_rows(packing, rows, cols) > arch.acc_rows:
         return None
-    strip_in = 0 if room.input_on_chip else strip_bytes(op.window, rows, cols) + slack_bytes(op, packing)
+    if packing is not None and min(cols, op.window.out_w % cols or cols) < packing.pixels:
+        return None
+    strip_in = 0 if room.input_on_chip else strip_bytes(op.window, rows, cols)
     strip_out = 0 if room.output_on_chip else rows * cols * op.window.out_c
     single = rows >= op.window.out_h and cols >= op.window.out_w
     for buffers_in, buffers_out in ((2, 2), (2, 1), (1, 2), (1, 1)):
@@ -173,7 +162,7 @@ def _matrix_cost(op: Op, arch: Arch, room: Room, grain: float, plan: Plan, outer
     down, across = -(-window.out_h // plan.rows), -(-window.out_w // plan.cols)
     tiles, blocks = down * across, len(packing.blocks)
     stream = acc_rows(packing, plan.rows, plan.cols)
-    gemm = tiles * blocks * packing.tiles * max(packing.k, stream)
+    gemm = tiles * blocks * packing.array_cycles(stream)
     vectors = tiles * blocks * stream * (2 if op.table is not None else 1)
     fits = packing.weight_rows * blocks <= arch.wgt_rows
     weights = sum(packing.weight_rows * packing.pixels * b.count for b in packing.blocks)
@@ -216,9 +205,7 @@ def _vector_cost(op: Op, arch: Arch, room: Room, grain: float, plan: Plan) -> fl
 def _too_small(op: Op, arch: Arch, room: Room) -> CapacityError:
     """Names the resource that no tile fits, by how much, and the smallest change that helps."""
     window = op.window
-    need = least_strip_bytes(
-        op, arch, input_on_chip=room.input_on_chip, output_on_chip=room.output_on_chip
-    )
+    need = least_strip_bytes(op, input_on_chip=room.input_on_chip, output_on_chip=room.output_on_chip)
     if need > room.ub_bytes:
         held = arch.ub_bytes - room.ub_bytes
         terms = [("input under one output pixel", need - (0 if room.output_on_chip else window.out_c))]
