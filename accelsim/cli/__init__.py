@@ -1,0 +1,28 @@
+"""The command line. Only click and the standard library are imported here; every command imports the rest itself.
+
+That keeps ``accelsim --help`` quick: a test looks at the imported modules.
+"""
+
+from __future__ import annotations
+
+import click
+
+from accelsim.cli.base import Commands
+from accelsim.cli.info import list_files, schema
+from accelsim.cli.programs import assemble, check, compile_program, disassemble, execute
+from accelsim.cli.run import run
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="accelsim", message="%(package)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show the Python traceback of an internal error.")
+def main(debug: bool) -> None:
+    """Compile int8 networks for a systolic-array accelerator and simulate them cycle by cycle.
+
+    WORKLOAD and --arch take a path or a bundled name, see `accelsim list`. Exit codes: 0 good, 1 the values differ
+    from the golden model, 2 wrong input, 3 a bug in accelsim.
+    """
+
+
+for _command in (run, compile_program, execute, assemble, disassemble, check, list_files, schema):
+    main.add_command(_command)

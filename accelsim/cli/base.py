@@ -1,0 +1,156 @@
+"""What all commands share: exit codes, options, progress, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from accelsim.errors import AccelsimError, ConfigError
+
+if TYPE_CHECKING:
+    from accelsim.arch import Arch
+
+BUG = 3
+INTERRUPTED = 130  # the shell's code for Ctrl-C
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class Commands(click.Group):
+    """A group that turns every fault into one message and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AccelsimError as error:
+            click.echo(str(error), err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+            raise  # click knows what to do
+        except Exception as error:
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            click.echo(_bug_text(error), err=True)
+            ctx.exit(BUG)
+
+
+def _bug_text(error: Exception) -> str:
+    first = str(error).partition("\n")[0]
+    return (
+        f"accelsim has a bug: {type(error).__name__}: {first}\n"
+        "Please report it, with the command and its files; `accelsim --debug ...` shows the traceback."
+    )
+
+
+def machine_options(command: _F) -> _F:
+    """``--arch`` and ``--set``."""
+    command = click.option(
+        "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key of the machine, e.g. array.rows=32."
+    )(command)
+    return click.option("--arch", default="edge", show_default=True, metavar="FILE|NAME", help="The machine.")(command)
+
+
+def compile_options(command: _F) -> _F:
+    """``--batch`` and ``--objective``."""
+    command = click.option(
+        "--objective", type=click.Choice(["cycles"]), default="cycles", show_default=True, help="What to minimise."
+    )(command)
+    return click.option(
+        "--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images at a time."
+    )(command)
+
+
+def level_options(command: _F) -> _F:
+    """``--level`` and ``--timing-only``; use :func:`check_level` on what they give."""
+    command = click.option("--timing-only", is_flag=True, help="Simulate time without values.")(command)
+    return click.option(
+        "--level",
+        type=click.Choice(["cycle", "functional"]),
+        default="cycle",
+        show_default=True,
+        help="cycle: values and time; functional: values alone.",
+    )(command)
+
+
+def check_level(level: str, timing_only: bool) -> None:
+    """Refuse to simulate neither values nor time."""
+    if timing_only and level == "functional":
+        raise click.UsageError("--timing-only leaves out the values and --level functional the time; choose one.")
+
+
+def load_machine(arch: str, settings: tuple[str, ...]) -> Arch:
+    """The machine of ``--arch`` and ``--set``."""
+    from accelsim.machine_file import load_arch, parse_settings
+
+    return load_arch(arch, parse_settings(settings))
+
+
+@contextmanager
+def progress(text: str) -> Iterator[None]:
+    """Say on stderr what is being done, if somebody watches; the line disappears afterwards."""
+    watched = sys.stderr.isatty()
+    if watched:
+        click.echo(text, err=True, nl=False)
+    try:
+        yield
+    finally:
+        if watched:
+            click.echo("\r" + " " * len(text) + "\r", err=True, nl=False)
+
+
+def check_target(path: str | None, option: str) -> None:
+    """Refuse a file that could not be written, before any work is done. ``-`` is stdout."""
+    if path is None or path == "-":
+        return
+    where = f"{option} {path}"
+    if Path(path).is_dir():
+        raise ConfigError(where, "", "this is a directory, not a file")
+    if not Path(path).absolute().parent.is_dir():
+        raise ConfigError(where, "", f"the folder {str(Path(path).parent)!r} does not exist")
+
+
+def check_folder(path: str | None, option: str) -> None:
+    """Refuse a folder that could not be made or filled."""
+    if path is not None and Path(path).exists() and not Path(path).is_dir():
+        raise ConfigError(f"{option} {path}", "", "this is a file, not a folder")
+
+
+def write_file(path: str | Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` make a file beside ``path`` and then move it there: whole or not at all."""
+    target = Path(path)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".accelsim-", dir=target.absolute().parent) as folder:
+            temporary = Path(folder) / target.name
+            write(temporary)
+            os.replace(temporary, target)
+    except OSError as error:
+        raise ConfigError(str(path), "", f"the file cannot be written: {error.strerror or error}") from None
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """:func:`write_file` for a text; ``-`` is stdout."""
+    if str(path) == "-":
+        click.echo(text, nl=False)
+    else:
+        write_file(path, lambda file: _write_utf8(file, text))
+
+
+def _write_utf8(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def json_text(data: Any) -> str:
+    """JSON as accelsim writes it: keys in order of meaning, indented, a final newline."""
+    import json
+
+    return json.dumps(data, indent=2, allow_nan=False) + "\n"

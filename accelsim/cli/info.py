@@ -1,0 +1,43 @@
+"""``accelsim list`` and ``accelsim schema``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from accelsim.cli.base import json_text
+
+
+@click.command("list")
+def list_files() -> None:
+    """List the bundled machines and workloads."""
+    from accelsim.bundled import available
+
+    machines, workloads = available("configs"), available("workloads")
+    width = max(len(name) for name in (*machines, *workloads))
+    for title, files in (("Machines (--arch NAME)", machines), ("Workloads (accelsim run NAME)", workloads)):
+        click.echo(f"{title}:")
+        for name, path in files.items():
+            click.echo(f"  {name:<{width}}  {_summary(path)}".rstrip())
+
+
+def _summary(path: Path) -> str:
+    """The comment in the first line of a file."""
+    with path.open(encoding="utf-8") as file:
+        first = file.readline()
+    return first.lstrip("# ").rstrip() if first.startswith("#") else ""
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(["machine", "workload"]))
+def schema(kind: str) -> None:
+    """Print the JSON Schema of machine or workload files, for editors."""
+    if kind == "machine":
+        from accelsim.machine_schema import machine_json_schema
+
+        click.echo(json_text(machine_json_schema()), nl=False)
+    else:
+        from accelsim.nn.schema import workload_json_schema
+
+        click.echo(json_text(workload_json_schema()), nl=False)

@@ -1,0 +1,154 @@
+"""``accelsim run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from accelsim.cli.base import (
+    check_folder,
+    check_level,
+    check_target,
+    compile_options,
+    json_text,
+    level_options,
+    load_machine,
+    machine_options,
+    progress,
+    write_text,
+)
+from accelsim.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from accelsim.arch import Arch
+
+_MISMATCH = 1
+_SHOWN_LABELS = 16
+
+
+@click.command()
+@click.argument("workload")
+@machine_options
+@compile_options
+@level_options
+@click.option("--input", "input_file", metavar="X.npy", help="Images, float32 NHWC; else those of the workload.")
+@click.option("--out", metavar="DIR", help="Save outputs, report and the effective machine there.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the report as JSON; - prints nothing else.")
+@click.option("--eval", "evaluate", is_flag=True, help="Run the whole test split and compare accuracies.")
+def run(
+    workload: str,
+    arch: str,
+    settings: tuple[str, ...],
+    batch: int,
+    objective: str,
+    level: str,
+    timing_only: bool,
+    input_file: str | None,
+    out: str | None,
+    json_file: str | None,
+    evaluate: bool,
+) -> None:
+    """Compile WORKLOAD, simulate it, and check every layer bit for bit."""
+    check_level(level, timing_only)
+    check_target(json_file, "--json")
+    check_folder(out, "--out")
+    machine = load_machine(arch, settings)
+    if evaluate:
+        _refuse_with_eval({"--input": input_file, "--out": out, "--timing-only": timing_only})
+        _evaluate(workload, machine, json_file, batch)
+        return
+    from accelsim import runner
+
+    images = _read_images(input_file) if input_file is not None else None
+    with progress(f"running {workload} on {machine.name} ..."):
+        result = runner.run(
+            workload, arch=machine, batch=batch, objective=objective, level=level,
+            timing_only=timing_only, input=images,
+        )  # fmt: skip
+    if out is not None:
+        result.save(out)
+    if json_file is not None:
+        write_text(json_file, json_text(result.report))
+    if json_file != "-":
+        _print_report(result.report, machine, batch, result.labels)
+    if result.report["bit_exact"] is False:
+        click.get_current_context().exit(_MISMATCH)
+
+
+def _refuse_with_eval(options: dict[str, Any]) -> None:
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise click.UsageError(f"--eval runs the workload's own test images; it does not go with {given[0]}.")
+
+
+def _read_images(path: str) -> NDArray[np.float32]:
+    import numpy as np
+
+    try:
+        images = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise ConfigError(f"--input {path}", "", f"the file cannot be read: {error.strerror or error}") from None
+    except ValueError:
+        raise ConfigError(f"--input {path}", "", "not a .npy file of numbers") from None
+    if not isinstance(images, np.ndarray) or images.dtype.kind not in "fiu":
+        raise ConfigError(f"--input {path}", "", "not a .npy file of numbers", "save one array with numpy.save")
+    return images.astype(np.float32)
+
+
+def _evaluate(workload: str, machine: Arch, json_file: str | None, batch: int) -> None:
+    """Accuracy on the test split: float, int8 golden model, accelerator."""
+    from accelsim import runner
+
+    with progress(f"evaluating {workload} on {machine.name} ..."):
+        scores = runner.evaluate(workload, arch=machine, **({"batch": batch} if batch > 1 else {}))
+    if json_file is not None:
+        write_text(json_file, json_text(scores))
+    if json_file != "-":
+        click.echo(f"{workload} on {machine.name}: {scores['images']} test images")
+        click.echo(f"  float        {100 * scores['float_accuracy']:6.2f} %")
+        click.echo(f"  int8 golden  {100 * scores['int8_accuracy']:6.2f} %")
+        click.echo(f"  accelerator  {100 * scores['accelerator_accuracy']:6.2f} %")
+        _print_verdict(scores["bit_exact"])
+    if not scores["bit_exact"]:
+        click.get_current_context().exit(_MISMATCH)
+
+
+def _print_report(report: dict[str, Any], machine: Arch, batch: int, labels: list[str] | None) -> None:
+    from accelsim.cli.tables import print_table
+    from accelsim.report import TABLE_HEADER, table
+
+    totals = report["totals"]
+    array = machine.array
+    clock = f"{float(machine.clock_hz / 10**6):g} MHz"
+    name = Path(report["workload"]).stem
+    images = "1 image" if batch == 1 else f"{batch} images"
+    click.echo(f"{name} on {machine.name} ({array.rows}x{array.cols} {array.dataflow}, {clock}), {images}")
+    print_table(TABLE_HEADER, table(report), left=("layer", "kind", "bound by", "packing"), total=True)
+    if totals["cycles"] is not None:
+        ratio = totals["cycles"] / totals["bound_cycles"]
+        click.echo(
+            f"{totals['cycles']:,} cycles = {totals['time_us']:,.2f} us, {ratio:.2f}x the bound of "
+            f"{totals['bound_cycles']:,}; {totals['instructions']:,} instructions"
+        )
+    times = ", ".join(f"{key.removesuffix('_s')} {seconds:.2f} s" for key, seconds in report["host"].items())
+    click.echo(f"on this computer: {times}")
+    if labels:
+        shown = ", ".join(str(label) for label in labels[:_SHOWN_LABELS])
+        click.echo(f"predicted: {shown}{', ...' if len(labels) > _SHOWN_LABELS else ''}")
+    _print_verdict(report["bit_exact"])
+
+
+def _print_verdict(bit_exact: bool | None) -> None:
+    from accelsim.cli.tables import print_styled
+
+    if bit_exact is None:
+        click.echo("bit-exact: not checked, no values were simulated")
+    elif bit_exact:
+        print_styled("bit-exact: ", "PASS", "bold green", " (every value equals the golden model)")
+    else:
+        print_styled("bit-exact: ", "FAIL", "bold red", " (some values differ from the golden model)")

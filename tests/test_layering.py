@@ -1,0 +1,178 @@
+"""The walls of the house: who may import whom, where libraries may be used, and no numbers in ``hw``."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import accelsim
+
+ROOT = Path(accelsim.__file__).parent
+
+ALLOWED = {
+    "errors": set(),
+    "numerics": set(),
+    "spelling": set(),
+    "units": {"spelling"},
+    "arch": {"errors", "spelling", "units"},
+    "bundled": {"errors", "spelling"},
+    "yamlio": {"errors"},
+    "validation": {"errors", "spelling", "yamlio"},
+    "machine_schema": {"arch", "units", "validation"},
+    "machine_file": {"arch", "bundled", "errors", "machine_schema", "spelling", "validation", "yamlio"},
+    "isa": {"isa", "errors", "numerics", "arch", "spelling"},
+    "nn": {"nn", "errors", "numerics", "spelling", "validation", "yamlio"},
+    "timing": {"arch", "isa"},
+    "cyclesplit": {"isa.protocol"},
+    "trace": {"arch", "cyclesplit", "isa"},
+    "hw": {"hw", "errors", "arch", "isa.protocol", "timing", "trace"},
+    "compiler": {"compiler", "errors", "arch", "isa", "timing", "nn.graph", "nn.shapes"},
+    "report": {"arch", "cyclesplit", "isa.protocol", "trace"},
+    "runner": {
+        "arch", "bundled", "compiler", "cyclesplit", "errors", "hw", "isa", "machine_file", "nn", "numerics", "report",
+        "trace", "yamlio",
+    },
+    "cli": {"cli", "arch", "bundled", "errors", "isa", "machine_file", "machine_schema", "nn", "report", "runner",
+            "spelling", "trace"},
+    "__main__": {"cli"},
+    "__init__": {"arch", "machine_file", "nn", "report", "runner"},
+}  # fmt: skip
+"""What each module or package may import, as names below ``accelsim``; a package stands for all it holds."""
+
+LIBRARIES = {
+    "simpy": {"hw"},
+    "yaml": {"yamlio"},
+    "pydantic": {"validation", "machine_schema", "nn/schema"},
+    "click": {"cli"},
+    "rich": {"cli/tables"},
+    "matplotlib": set(),
+    "numpy": {"numerics", "isa", "nn", "timing", "cyclesplit", "trace", "hw", "compiler", "report", "runner", "cli"},
+}
+"""Third-party libraries and the only modules or packages that may import them."""
+
+LATE_IMPORTS = {"cli", "__init__"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module by its dotted name; ``late``: inside a function."""
+
+    line: int
+    module: str
+    late: bool
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in ROOT.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    """``isa/asm`` for ``accelsim/isa/asm.py``; a package's ``__init__`` has the package's name."""
+    relative = path.relative_to(ROOT).with_suffix("")
+    return "/".join(relative.parts[:-1] if relative.name == "__init__" and len(relative.parts) > 1 else relative.parts)
+
+
+def imports(path: Path) -> Iterator[Import]:
+    yield from _imports(ast.parse(path.read_text(encoding="utf-8")), late=False)
+
+
+def _imports(node: ast.AST, *, late: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            for alias in child.names:
+                yield Import(child.lineno, alias.name, late)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, f"relative import in line {child.lineno}"
+            for alias in child.names:
+                whole = f"{child.module}.{alias.name}"
+                yield Import(child.lineno, whole if _is_module(whole) else str(child.module), late)
+        inside = late or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+        yield from _imports(child, late=inside)
+
+
+def _is_module(dotted: str) -> bool:
+    if not dotted.startswith("accelsim."):
+        return False
+    path = ROOT.joinpath(*dotted.split(".")[1:])
+    return path.with_suffix(".py").is_file() or path.is_dir()
+
+
+def _covers(allowed: set[str], name: str) -> bool:
+    return any(name == entry or name.startswith(f"{entry}.") for entry in allowed)
+
+
+def test_every_module_has_a_place() -> None:
+    assert {name_of(path).split("/")[0] for path in modules()} <= set(ALLOWED)
+
+
+def test_the_allowed_directions_hold_no_circle() -> None:
+    graph = {module: {name.split(".")[0] for name in allowed} - {module} for module, allowed in ALLOWED.items()}
+    order = list(TopologicalSorter(graph).static_order())
+    assert order.index("isa") < order.index("hw") < order.index("runner") < order.index("cli")
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_imports_point_downwards(path: Path) -> None:
+    allowed = ALLOWED[name_of(path).split("/")[0]]
+    for found in imports(path):
+        package, _, name = found.module.partition(".")
+        if package == "accelsim":
+            assert _covers(allowed, name), f"line {found.line}: may not import accelsim.{name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_libraries_stay_in_their_place(path: Path) -> None:
+    module = name_of(path)
+    for found in imports(path):
+        library = found.module.split(".")[0]
+        if library == "accelsim" or library in sys.stdlib_module_names:
+            continue
+        assert library in LIBRARIES, f"line {found.line}: {library} has no place"
+        homes = LIBRARIES[library]
+        assert module in homes or module.split("/")[0] in homes, f"line {found.line}: {library} may not be used here"
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_no_late_imports(path: Path) -> None:
+    if name_of(path).split("/")[0] not in LATE_IMPORTS:
+        assert [found.line for found in imports(path) if found.late] == []
+
+
+@pytest.mark.parametrize("path", [p for p in modules() if name_of(p).startswith("hw")], ids=name_of)
+def test_hw_holds_no_cycle_constants(path: Path) -> None:
+    """Times belong to ``timing``: in ``hw`` only 0, 1 and -1 are written, and 2 never as a number of cycles."""
+    numbers = [
+        (node.lineno, node.value)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool)
+    ]
+    assert [(line, value) for line, value in numbers if value not in (0, 1)] == []
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_files_stay_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_errors_are_not_hidden(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert [n.lineno for n in ast.walk(tree) if isinstance(n, ast.ExceptHandler) and n.type is None] == []
+    raised = [ast.unparse(n.exc) for n in ast.walk(tree) if isinstance(n, ast.Raise) and n.exc is not None]
+    assert [text for text in raised if "NotImplementedError" in text] == []
+
+
+def test_oracles_use_nothing_they_judge() -> None:
+    """Oracles may know the shared types and vocabulary, never the code that computes results."""
+    judged = {"timing", "hw", "compiler", "nn.golden", "nn.quantize", "isa.semantics", "isa.functional", "isa.effects",
+              "isa.check", "isa.races", "isa.order", "numerics", "trace", "cyclesplit"}  # fmt: skip
+    for path in sorted((Path(__file__).parent / "oracles").glob("*.py")):
+        for found in imports(path):
+            package, _, name = found.module.partition(".")
+            assert package != "accelsim" or not _covers(judged, name), f"{path.name}: imports {found.module}"
