@@ -77,20 +77,33 @@ def resize_matrix(size: int, target: int, method: str) -> NDArray[np.float32]:
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of an ``.npz`` file. Raises ``ValueError`` whose text says what is wrong with the file."""
+    _check_file(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("not an .npz file: it holds a single array")
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise ValueError("no such file") from None
-    except IsADirectoryError:
-        raise ValueError("this is a directory, not a file") from None
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"the file cannot be read: {error}") from None
-    except ValueError as error:
-        text = "not a NumPy file, or cut short" if "pickle" in str(error) else str(error)
-        raise ValueError(text) from None
+        with zipfile.ZipFile(path) as archive:
+            arrays = {}
+            for name in archive.namelist():
+                with archive.open(name) as member:
+                    arrays[name.removesuffix(".npy")] = np.lib.format.read_array(member, allow_pickle=False)
+            return arrays
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error):
+        raise ValueError("not an .npz file, or cut short") from None
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """The array of an ``.npy`` file. Raises ``ValueError`` whose text says what is wrong with the file."""
+    _check_file(path)
+    try:
+        with path.open("rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, EOFError, ValueError):
+        raise ValueError("not an .npy file, or cut short") from None
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise ValueError("this is a directory, not a file")
+    if not path.is_file():
+        raise ValueError("no such file")
 
 
 def read_dataset(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.errors import ConfigError, ConfigErrors
-from accelsim.nn.dataset import Dataset, read_dataset
+from accelsim.nn.dataset import Dataset, read_array, read_dataset
 from accelsim.nn.graph import Graph, Layer, QGraph
 from accelsim.nn.quantize import quantize
 from accelsim.nn.schema import WorkloadFile
@@ -42,8 +42,10 @@ class Network:
     seed: int
 
     def inputs(self, batch: int) -> NDArray[np.float32]:
-        """Default inputs, float32 (batch, h, w, c): the first test images (again from the start when they run out),
-        or seeded random ones."""
+        """Default inputs, float32 (batch, h, w, c): the first test images, or seeded random ones.
+
+        A batch larger than the test split starts again from its first image.
+        """
         if self.dataset:
             return self.dataset.images("test", batch)
         return random_inputs(self.graph.input_shape, batch, self.seed + 1)
@@ -157,6 +159,8 @@ class _Reader:
         return [*chain, name] if source == name else []
 
     def _check_uses(self, layers: list[Layer]) -> None:
+        if self.errors:
+            return  # a wrong input leaves its neighbours unread: one mistake, not two
         used = {layer.input for layer in layers}
         for index, layer in enumerate(layers[:-1]):
             if layer.name not in used:
@@ -206,13 +210,14 @@ class _Reader:
         place = ("calibration", "file")
         nothing = np.zeros((1, *graph.input_shape), np.float32)
         try:
-            values = np.load(self.path.parent / name, allow_pickle=False)
-        except (OSError, EOFError, ValueError):
-            self.report(place, f"{name}: no such file, or not an .npy file")
+            values = read_array(self.path.parent / name)
+        except ValueError as error:
+            self.report(place, f"{name}: {error}")
             return nothing
         shape = list(graph.input_shape)
-        if not isinstance(values, np.ndarray) or values.dtype.kind != "f" or values.ndim != 4:
-            self.report(place, f"{name}: expected floating-point values of shape (n, {shape})")
+        if values.dtype.kind != "f" or values.ndim != 4:
+            wanted, got = ", ".join(map(str, shape)), f"{values.dtype} {list(values.shape)}"
+            self.report(place, f"{name}: expected floating-point values of shape (n, {wanted}), got {got}")
         elif list(values.shape[1:]) != shape or not len(values):
             self.report(place, f"{name}: expected images of shape {shape}, got {list(values.shape)}")
         elif not np.isfinite(values).all():

@@ -41,7 +41,8 @@ def file_weights(graph: Graph, path: Path) -> tuple[Graph, list[tuple[str, str, 
                 else:
                     found[index] = arrays[name].astype(np.float32)
             elif suffix == "weight":
-                mistakes.append((layer.name, f"{path.name} has no array {name!r}", suggest(name, arrays)))
+                hint = suggest(name, arrays, "in the file")
+                mistakes.append((layer.name, f"{path.name} has no array {name!r}", hint))
         layers.append(dataclasses.replace(layer, weights=found[0], bias=found[1]))
     for name in arrays:
         if name not in wanted:
