@@ -103,30 +103,22 @@ def slabs(packing: Packing, arch: Arch) -> tuple[Slab, ...]:
     whole = (0, packing.taps)
     if packing.taps * packing.run <= limit and packing.chunks <= MAX_CHUNKS:
         per = limit // (packing.taps * packing.run)
-        return tuple(_slab(packing, part, whole, (0, packing.chunks)) for part in _ranges(packing.kernel_rows, per))
-    per = min(MAX_CHUNKS, limit // packing.k)
+        return tuple(_slab(packing, part, whole, (0, packing.run)) for part in _ranges(packing.kernel_rows, per))
+    per = min(MAX_CHUNKS, limit // packing.k) * packing.k
     return tuple(
         _slab(packing, (row, row + 1), (tap, tap + 1), part)
         for row in range(packing.kernel_rows)
         for tap in range(packing.taps)
-        for part in _split_chunks(packing, per)
+        for part in _ranges(packing.run, per)
     )
 
 
-def _split_chunks(packing: Packing, per: int) -> list[tuple[int, int]]:
-    parts = _ranges(packing.chunks, per)
-    # The tail joins the last slab if it fits there, else it makes its own.
-    if packing.tail and parts[-1][1] - parts[-1][0] == per:
-        parts.append((packing.chunks, packing.chunks))
-    return parts
-
-
-def _slab(packing: Packing, rows: tuple[int, int], taps: tuple[int, int], chunks: tuple[int, int]) -> Slab:
-    made: list[Piece] = []
-    if chunks[1] > chunks[0]:
-        made.append(Piece(rows=rows, taps=taps, at=chunks[0] * packing.k, k=packing.k, count=chunks[1] - chunks[0]))
-    if packing.tail and chunks[1] == packing.chunks:
-        made.append(Piece(rows=rows, taps=taps, at=packing.chunks * packing.k, k=packing.tail, count=1))
+def _slab(packing: Packing, rows: tuple[int, int], taps: tuple[int, int], part: tuple[int, int]) -> Slab:
+    """The whole tiles in bytes ``part`` of each run, then the tail if it lies there."""
+    count, tail = divmod(part[1] - part[0], packing.k)
+    made = [Piece(rows=rows, taps=taps, at=part[0], k=packing.k, count=count)] if count else []
+    if tail:
+        made.append(Piece(rows=rows, taps=taps, at=part[1] - tail, k=tail, count=1))
     return tuple(made)
 
 
