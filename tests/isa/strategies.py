@@ -54,14 +54,14 @@ def arches(draw: st.DrawFn) -> Arch:
 def affine(
     draw: st.DrawFn, size: int, run: int, counts: tuple[int, ...], limits: tuple[int, ...]
 ) -> tuple[int, tuple[int, ...]]:
-    """A start and one stride per loop, at most its limit, such that every window fits into ``size``.
+    """A start and one stride per loop, below its limit, such that every window fits into ``size``.
 
     Strides are often the run or 0, so that windows touch, overlap and coincide.
     """
     room = size - run
     strides = []
     for count, limit in zip(counts, limits):
-        most = min(limit, room // (count - 1) if count > 1 else limit)
+        most = min(limit - 1, room // (count - 1) if count > 1 else limit)
         stride = min(draw(st.one_of(st.sampled_from((0, 1, run, run + 1)), st.integers(0, most))), most)
         strides.append(stride)
         room -= (count - 1) * stride
@@ -110,7 +110,7 @@ def gemms(draw: st.DrawFn, arch: Arch) -> Gemm:
     x, (xr0, xr1, xr2, xm0, xm1) = draw(
         affine(arch.ub_bytes, k, (*reduction, m0, m1), (1 << 16, 1 << 18, 1 << 20, 1 << 18, 1 << 20))
     )
-    a, (am0, am1) = draw(affine(arch.acc_rows, 1, (m0, m1), (255, 8191)))
+    a, (am0, am1) = draw(affine(arch.acc_rows, 1, (m0, m1), (256, 8192)))
     depth = reduction[0] * reduction[1] * reduction[2] * k
     return Gemm(
         overwrite=draw(st.integers(0, 1)), k=k, n=n, wgt=draw(st.integers(0, arch.wgt_rows - depth)), x=x, a=a,
@@ -131,9 +131,9 @@ def alus(draw: st.DrawFn, arch: Arch) -> Alu:
     src_mem, dst_mem = (draw(st.sampled_from((Memory.UB, Memory.ACC))) for _ in range(2))
     sizes = {Memory.UB: (arch.ub_bytes, n), Memory.ACC: (arch.acc_rows, 1)}
     src, (sm0, sm1, sr0, sr1) = draw(
-        affine(*sizes[src_mem], (m0, m1, r0, r1), ((1 << 18) - 1, (1 << 20) - 1, (1 << 14) - 1, (1 << 18) - 1))
+        affine(*sizes[src_mem], (m0, m1, r0, r1), (1 << 18, 1 << 20, 1 << 14, 1 << 18))
     )
-    dst, (dm0, dm1) = draw(affine(*sizes[dst_mem], (m0, m1), ((1 << 16) - 1, (1 << 18) - 1)))
+    dst, (dm0, dm1) = draw(affine(*sizes[dst_mem], (m0, m1), (1 << 16, 1 << 18)))
     instr = Alu(
         op=int(op), src_mem=int(src_mem), dst_mem=int(dst_mem), operand=int(operand), n=n,
         accumulate=draw(st.integers(0, 1)) if reduces else 0, m0=m0, m1=m1, r0=r0, r1=r1,

@@ -58,15 +58,20 @@ def test_every_op_in_place_and_overlapping(op):
         assert_same(instr, state)
 
 
-@pytest.mark.parametrize("value", [127, -128])
+@pytest.mark.parametrize(("value", "weight"), [(126, 126), (-127, 126), (-128, -128)])
 @pytest.mark.parametrize("overwrite", [0, 1])
-def test_long_reductions_of_extreme_data_are_exact(value, overwrite):
-    """4,608 products of one sign in chunks; random data would hide a float32 sum that rounds."""
+def test_long_reductions_of_extreme_data_are_exact(value, weight, overwrite):
+    """4,608 large products of one sign: unbiased random data would hide a float32 sum that rounds."""
     arch = small_arch(4, 3, ub=6000, wgt_rows=4608)
+    rng = np.random.default_rng(5)
     state = MachineState(arch, 16)
-    state.ub[:], state.wgt[:], state.acc[:] = value, -128, 5
+    state.ub[:] = value + rng.integers(0, 2, state.ub.size)
+    state.wgt[:] = weight + rng.integers(0, 2, state.wgt.shape)
+    state.acc[:] = 5
     execute(Gemm(overwrite=overwrite, k=4, n=3, r0=384, r1=3, xr0=4, xr1=1536, m0=2, xm0=1, am0=1), state)
-    assert state.acc[:2].tolist() == [[4608 * value * -128 + 5 * (1 - overwrite)] * 3] * 2
+    for row in range(2):
+        exact = state.ub[row : row + 4608].astype(np.int64) @ state.wgt.astype(np.int64)
+        assert state.acc[row].tolist() == (exact + 5 * (1 - overwrite)).tolist()
 
 
 def test_gemm_sums_wrap():
