@@ -6,6 +6,7 @@ reported where the last word was spoken: the option, the file, or the file it ex
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +18,17 @@ from accelsim.errors import ConfigError, ConfigErrors
 from accelsim.machine_schema import MachineFile, Settings
 from accelsim.spelling import suggest
 from accelsim.validation import check_data, sort_by_line
-from accelsim.yamlio import Document, dump_yaml, parse_value, read_document
+from accelsim.yamlio import Document, dotted, dump_yaml, parse_value, read_document
 
-_FRAME = ("schema", "extends")  # keys about the file, not about the machine
+_FRAME = frozenset({"schema", "extends"})  # keys about the file, not about the machine
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Layer:
     """Some keys with their values, and how to complain about one of them."""
 
-    values: dict[str, Any]  # by dotted key
+    values: dict[str, Any]  # usable ones, by dotted key
+    bad: frozenset[str]  # dotted keys whose values are not usable
     error: Callable[[str, str, str], ConfigError]  # (dotted key, problem, hint)
 
 
@@ -42,9 +44,10 @@ def load_arch(name_or_path: str | Path | Arch = "edge", set: Mapping[str, Any] |
     else:
         layers = _file_layers(resolve(name_or_path, "configs"), errors)
     layers.append(_set_layer(set or {}, layers[0].values, errors))
+    arch = _build(layers, errors)
     if errors:
         raise ConfigErrors(sort_by_line(errors))
-    return _build(layers)
+    return arch
 
 
 def dump_arch(arch: Arch) -> str:
@@ -77,47 +80,43 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
     return settings
 
 
-def _build(layers: list[_Layer]) -> Arch:
-    """Merge the layers, later ones over earlier ones, and check the rules between values."""
+def _build(layers: list[_Layer], errors: list[ConfigError]) -> Arch:
+    """Merge the layers, later ones over earlier ones; broken rules between usable values are added to ``errors``."""
     merged: dict[str, Any] = {}
     source: dict[str, int] = {}
     for rank, layer in enumerate(layers):
         merged.update(layer.values)
         source.update(dict.fromkeys(layer.values, rank))
     arch = Arch.from_dict(unflatten(merged))
-    errors = []
+    bad = frozenset().union(*(layer.bad for layer in layers))
     for problem in arch.problems():
-        culprit = max(problem.keys, key=lambda key: source[key])
-        errors.append(layers[source[culprit]].error(culprit, problem.problem, problem.hint))
-    if errors:
-        raise ConfigErrors(sort_by_line(errors))
+        # A value that is not usable has been reported, and what stands in for it here is not what was meant.
+        if not bad.intersection(problem.keys):
+            culprit = max(problem.keys, key=lambda key: source[key])
+            errors.append(layers[source[culprit]].error(culprit, problem.problem, problem.hint))
     return arch
 
 
 def _file_layers(path: Path, errors: list[ConfigError]) -> list[_Layer]:
     """The layers of a file and of those it extends, defaults first; mistakes are added to ``errors``."""
-    documents: list[Document] = []
+    base = read_document(folder("configs") / "base.yaml")
+    known = frozenset({"name", *flatten(base.data)})
+    chain = [path]
+    layers = []
     while True:
-        document = read_document(path)
-        documents.append(document)
-        parent = _checked_parent(document, [Path(d.path) for d in documents], errors)
+        document = read_document(chain[-1])
+        layers.append(_document_layer(document, known, errors))
+        parent = _parent(document, chain, errors)
         if parent is None:
             break
-        path = parent
-    base = folder("configs") / "base.yaml"
-    if not documents[-1].path or Path(documents[-1].path).resolve() != base.resolve():
-        documents.append(read_document(base))
-        _checked_parent(documents[-1], [], errors)
-    layers = [_document_layer(document) for document in reversed(documents)]
-    layers[-1].values.setdefault("name", Path(documents[0].path).stem)
-    return layers
+        chain.append(parent)
+    layers.append(_document_layer(base, known, errors))
+    layers[0].values.setdefault("name", path.stem)
+    return layers[::-1]
 
 
-def _checked_parent(document: Document, chain: list[Path], errors: list[ConfigError]) -> Path | None:
-    """Check one file; returns the file it extends, if any."""
-    _, mistakes = check_data(document.data, MachineFile)
-    errors += document.mistakes
-    errors += [document.error(m.keys, m.problem, m.hint, key=m.at_key) for m in mistakes]
+def _parent(document: Document, chain: list[Path], errors: list[ConfigError]) -> Path | None:
+    """The file that a file extends, if any; ``chain`` are those read so far."""
     extends = document.data.get("extends") if isinstance(document.data, dict) else None
     if not isinstance(extends, str) or not extends:
         return None
@@ -133,12 +132,20 @@ def _checked_parent(document: Document, chain: list[Path], errors: list[ConfigEr
     return parent
 
 
-def _document_layer(document: Document) -> _Layer:
+def _document_layer(document: Document, known: frozenset[str], errors: list[ConfigError]) -> _Layer:
+    """Check one file by itself."""
+
     def error(key: str, problem: str, hint: str) -> ConfigError:
         return document.error(key.split("."), problem, hint)
 
-    data = document.data if isinstance(document.data, dict) else {}
-    return _Layer(values={k: v for k, v in flatten(data).items() if k not in _FRAME}, error=error)
+    _, mistakes = check_data(document.data, MachineFile)
+    errors += document.mistakes
+    errors += [document.error(m.keys, m.problem, m.hint, key=m.at_key) for m in mistakes]
+    wrong = {dotted(mistake.keys) for mistake in mistakes}
+    flat = flatten(document.data) if isinstance(document.data, dict) else {}
+    bad = {key for key in known if any(key == w or key.startswith(f"{w}.") for w in wrong)}
+    values = {key: value for key, value in flat.items() if key in known - bad - _FRAME}
+    return _Layer(values=values, bad=frozenset(bad), error=error)
 
 
 def _arch_layer(arch: Arch) -> _Layer:
@@ -146,7 +153,11 @@ def _arch_layer(arch: Arch) -> _Layer:
     values = {k: v for k, v in flatten(arch.to_dict()).items() if k not in _FRAME}
     if arch.alu.lanes == arch.array.cols:
         values["alu.lanes"] = FOLLOWS_COLS
-    return _Layer(values=values, error=lambda key, problem, hint: ConfigError(f"arch {arch.name}", key, problem, hint))
+    return _Layer(
+        values=values,
+        bad=frozenset(),
+        error=lambda key, problem, hint: ConfigError(f"arch {arch.name}", key, problem, hint),
+    )
 
 
 def _set_layer(settings: Mapping[str, Any], known: Mapping[str, Any], errors: list[ConfigError]) -> _Layer:
@@ -167,9 +178,10 @@ def _set_layer(settings: Mapping[str, Any], known: Mapping[str, Any], errors: li
         else:
             errors.append(error(key, "unknown key", suggest(key, allowed)))
     _, mistakes = check_data(unflatten(good), Settings)
-    for mistake in mistakes:
-        errors.append(error(_set_key(good, mistake.keys), mistake.problem, mistake.hint))
-    return _Layer(values=good, error=error)
+    bad = {_set_key(good, mistake.keys) for mistake in mistakes}
+    errors += [error(_set_key(good, m.keys), m.problem, m.hint) for m in mistakes]
+    values = {key: value for key, value in good.items() if key not in bad}
+    return _Layer(values=values, bad=frozenset(bad), error=error)
 
 
 def _set_key(settings: Mapping[str, Any], keys: Iterable[str | int]) -> str:
@@ -181,4 +193,4 @@ def _set_key(settings: Mapping[str, Any], keys: Iterable[str | int]) -> str:
 
 
 def _as_typed(value: Any) -> str:
-    return value if isinstance(value, str) else dump_yaml(value).splitlines()[0]
+    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from accelsim.arch import ARRAY_LIMIT, BURST_LIMIT, COUNT_LIMIT, FOLLOWS_COLS
+from accelsim.arch import ARRAY_LIMIT, BURST_LIMIT, COUNT_LIMIT, FOLLOWS_COLS, MEMORY_BYTES_LIMIT
 from accelsim.units import parse_clock, parse_rate, parse_size
 from accelsim.validation import FileModel
 
@@ -18,7 +18,10 @@ ABSENT: Any = None  # no default value: the key is left to the files below
 
 
 def _size(value: Any) -> Any:
-    parse_size(value)
+    size = parse_size(value)
+    if size > MEMORY_BYTES_LIMIT:
+        limit = f"{MEMORY_BYTES_LIMIT >> 20} MiB"
+        raise ValueError(f"must be at most {limit}, got {value}\nan instruction cannot address more")
     return value
 
 
@@ -29,6 +32,13 @@ def _clock(value: Any) -> Any:
 
 def _rate(value: Any) -> Any:
     parse_rate(value, parse_clock(1))
+    return value
+
+
+def _burst(value: int) -> int:
+    if value & (value - 1):
+        below = 1 << (value.bit_length() - 1)
+        raise ValueError(f"must be a power of two, got {value}\nthe nearest are {below} and {2 * below}")
     return value
 
 
@@ -83,7 +93,7 @@ class DramKeys(FileModel):
 
     bytes_per_cycle: Rate = Field(ABSENT, description="bandwidth: bytes a cycle, or a rate in bytes a second")
     latency: Latency = Field(ABSENT, description="from request to first data, cycles")
-    burst_bytes: Annotated[int, Field(ge=1, le=BURST_LIMIT)] = Field(
+    burst_bytes: Annotated[int, Field(ge=1, le=BURST_LIMIT), AfterValidator(_burst)] = Field(
         ABSENT, description="size and alignment of a burst, a power of two"
     )
     outstanding: Count = Field(ABSENT, description="bursts each requester may have in flight")

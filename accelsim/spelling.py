@@ -11,7 +11,7 @@ _LIST_AT_MOST = 12  # allowed words named in a hint
 def closest(word: str, allowed: Iterable[str]) -> str | None:
     """The allowed word most like ``word``, whatever its case; None when none is similar."""
     folded = {name.casefold(): name for name in allowed}
-    close = get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.6)
+    close = get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.65)
     return folded[close[0]] if close else None
 
 
