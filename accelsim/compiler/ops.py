@@ -110,8 +110,8 @@ def lower(graph: QGraph, batch: int) -> Lowered:
     """Turn a quantised network into operations. Raises GraphError for a layer the machine cannot do."""
     root = {name: name for name in graph.tensors}
     ops: list[Op] = []
-    rows = {host for _, _, host in graph.rows}
     fused: dict[str, str] = {}
+    row_of = graph.row_of
     for layer in graph.layers:
         if isinstance(layer, QSoftmax):
             continue
@@ -120,11 +120,10 @@ def lower(graph: QGraph, batch: int) -> Lowered:
             continue
         if isinstance(layer, QLut) and ops and _attachable(graph, ops[-1], layer):
             ops[-1] = replace(ops[-1], output=layer.output, table=layer.table)
-            if layer.name in rows:
-                fused[layer.name] = ops[-1].layer
+            if row_of[layer.name] != ops[-1].layer:
+                fused[row_of[layer.name]] = ops[-1].layer
             continue
-        row = layer.name if layer.name in rows or not ops else ops[-1].layer
-        ops.append(_lower_layer(graph, layer, row, batch))
+        ops.append(_lower_layer(graph, layer, row_of[layer.name], batch))
     return Lowered(
         ops=tuple(ops), tensors=dict(graph.tensors), root=root, input=graph.input, output=graph.output,
         batch=batch, layers=tuple(dict.fromkeys(op.layer for op in ops)), fused=fused,

@@ -1,0 +1,285 @@
+"""From a workload file to a report: load, quantise, compile, simulate, compare with the golden model, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.arch import Arch
+from accelsim.bundled import resolve
+from accelsim.compiler.pipeline import Compiled, Observer, compile_network
+from accelsim.errors import ConfigError
+from accelsim.hw.machine import simulate as simulate_tasks
+from accelsim.isa import functional
+from accelsim.isa.effects import tasks
+from accelsim.isa.probes import Recorder
+from accelsim.isa.program import Program, program_hash
+from accelsim.isa.semantics import execute as execute_instruction
+from accelsim.isa.state import MachineState
+from accelsim.machine_file import load_arch
+from accelsim.nn import golden
+from accelsim.nn.facts import layer_facts, network_facts
+from accelsim.nn.forward import forward
+from accelsim.nn.graph import QGraph, QReshape, QSoftmax
+from accelsim.nn.loader import Network, load_network
+from accelsim.nn.quantize import dequantize, quantize_values
+from accelsim.report import build_report
+from accelsim.result import Result, first_mismatch, refuse_unobserved
+from accelsim.trace import Trace
+
+LEVELS = ("cycle", "functional")
+OBJECTIVES = ("cycles",)
+EVALUATION_BATCH = 60
+
+
+@dataclass(slots=True)
+class Clock:
+    """Seconds of this computer spent per stage, wall time."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    _start: float = field(default_factory=time.perf_counter)
+
+    def measure(self, name: str, work: Callable[[], Any]) -> Any:
+        """Run ``work`` and add its time to ``name``."""
+        begin = time.perf_counter()
+        value = work()
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+        return value
+
+    def report(self) -> dict[str, float]:
+        """The ``host`` part of the report; a stage that did not run took 0 s."""
+        stages = {name: self.seconds.get(name, 0.0) for name in ("compile_s", "simulate_s", "golden_s")}
+        return {name: round(value, 6) for name, value in {**stages, "total_s": time.perf_counter() - self._start}.items()}
+
+
+def run(
+    workload: str | Path,
+    *,
+    arch: str | Path | Arch = "edge",
+    set: Mapping[str, Any] | None = None,
+    batch: int | None = None,
+    objective: str = "cycles",
+    level: str = "cycle",
+    timing_only: bool = False,
+    input: NDArray[Any] | None = None,
+) -> Result:
+    """Compile and simulate a workload and check every layer bit for bit.
+
+    ``workload`` and ``arch`` are paths or bundled names; ``set`` changes keys of the machine (``{"array.rows": 32}``).
+    ``input`` is float32 (batch, h, w, c), else the workload's own images. ``level`` is ``cycle`` (values and time)
+    or ``functional`` (values alone); ``timing_only`` leaves the values out. Raises an AccelsimError for wrong input;
+    a difference from the golden model is not raised but reported (``report["bit_exact"]``, ``mismatch``).
+    """
+    clock = Clock()
+    _check_options(level, objective, timing_only)
+    machine = load_arch(arch, dict(set or {}))
+    network = load_network(resolve(workload, "workloads"))
+    images = _images(network, batch, input)
+    graph = network.quantize()
+    compiled: Compiled = clock.measure("compile_s", lambda: _compile(graph, machine, len(images)))
+    return _simulate(network, graph, compiled, machine, images, level, timing_only, clock)
+
+
+def compile_file(
+    workload: str | Path,
+    *,
+    arch: str | Path | Arch = "edge",
+    set: Mapping[str, Any] | None = None,
+    batch: int = 1,
+    objective: str = "cycles",
+    dump: Observer | None = None,
+) -> Program:
+    """Compile a workload; ``dump(stage, text)`` receives the text form of every stage."""
+    _check_options("cycle", objective, False)
+    machine = load_arch(arch, dict(set or {}))
+    graph = load_network(resolve(workload, "workloads")).quantize()
+    return _compile(graph, machine, batch, dump).program
+
+
+def execute(
+    program: Program, *, arch: Arch, level: str = "cycle", timing_only: bool = False
+) -> tuple[Trace | None, MachineState | None]:
+    """Run a checked program on its own data; returns (trace, final memories), each None when not simulated.
+
+    Raises ConfigError when the program was compiled for a machine of another shape.
+    """
+    _check_options(level, "cycles", timing_only)
+    if program.shape_hash and program.shape_hash != arch.shape_hash:
+        raise ConfigError(
+            where="--arch", key="", problem=f"the program was compiled for another machine than {arch.name}",
+            hint="sizes and dataflow must be those it was compiled for; timing may differ",
+        )  # fmt: skip
+    if timing_only:
+        return simulate_tasks(tasks(program, arch), arch), None
+    state = MachineState(arch, program.dram_bytes)
+    state.load_program(program)
+    return _run_values(program, arch, state, level, None), state
+
+
+def evaluate(
+    workload: str | Path, *, arch: str | Path | Arch = "edge", set: Mapping[str, Any] | None = None,
+    batch: int = EVALUATION_BATCH,
+) -> dict[str, Any]:  # fmt: skip
+    """Accuracy over the whole test split: float model, int8 golden model and accelerator, compared image by image.
+
+    Values are computed by the instruction stream (level functional) in batches. Raises ConfigError for a workload
+    without a data set.
+    """
+    machine = load_arch(arch, dict(set or {}))
+    path = resolve(workload, "workloads")
+    network = load_network(path)
+    if network.dataset is None:
+        raise ConfigError(str(path), "dataset", "this workload has no labelled images to evaluate")
+    images, labels = network.dataset.images("test"), network.dataset.labels("test")
+    graph = network.quantize()
+    floats = forward(network.graph, images)[_logits(network)].reshape(len(images), -1)
+    scores, exact = [], True
+    for first in range(0, len(images), batch):
+        part = images[first : first + batch]
+        program = _compile(graph, machine, len(part)).program if len(part) == batch or first == 0 else None
+        program = program or _compile(graph, machine, len(part)).program
+        values, _, state = _run_program(graph, program, machine, quantize_values(part, graph.tensors[graph.input]), "functional")
+        wanted = golden.run(graph, quantize_values(part, graph.tensors[graph.input]))
+        exact = exact and first_mismatch(values, wanted, _observed(graph)) is None
+        got = _output(program, state).reshape(len(part), -1)
+        exact = exact and bool(np.array_equal(got, wanted[graph.output].reshape(len(part), -1)))
+        scores.append((got.argmax(axis=1), wanted[graph.output].reshape(len(part), -1).argmax(axis=1)))
+    accelerator, reference = (np.concatenate(column) for column in zip(*scores))
+    return {
+        "images": len(images),
+        "float_accuracy": float((floats.argmax(axis=1) == labels).mean()),
+        "int8_accuracy": float((reference == labels).mean()),
+        "accelerator_accuracy": float((accelerator == labels).mean()),
+        "bit_exact": exact,
+    }
+
+
+def _check_options(level: str, objective: str, timing_only: bool) -> None:
+    for option, value, allowed in (("level", level, LEVELS), ("objective", objective, OBJECTIVES)):
+        if value not in allowed:
+            raise ConfigError(where=option, key="", problem=f"expected {' or '.join(allowed)}, got {value!r}")
+    if timing_only and level == "functional":
+        raise ConfigError(where="level", key="", problem="functional leaves out the time and timing_only the values")
+
+
+def _images(network: Network, batch: int | None, given: NDArray[Any] | None) -> NDArray[np.float32]:
+    """float32 (batch, h, w, c). Raises ConfigError when ``given`` has another shape."""
+    if given is None:
+        return network.inputs(batch or 1)
+    wanted = network.graph.input_shape
+    images = np.asarray(given, np.float32)
+    if images.shape == wanted:
+        images = images[None]
+    if images.shape[1:] != wanted or images.ndim != 4 or len(images) == 0:
+        raise ConfigError(
+            where="input", key="", problem=f"expected (batch, {', '.join(map(str, wanted))}), got {np.shape(given)}"
+        )
+    if batch not in (None, 1, len(images)):
+        raise ConfigError(where="input", key="", problem=f"holds {len(images)} images and the batch is {batch}")
+    return images
+
+
+def _compile(graph: QGraph, machine: Arch, batch: int, observe: Observer | None = None) -> Compiled:
+    return compile_network(
+        graph, machine, batch=batch, observe=observe,
+        evaluate=lambda program: simulate_tasks(tasks(program, machine), machine).cycles,
+    )  # fmt: skip
+
+
+def _simulate(
+    network: Network, graph: QGraph, compiled: Compiled, machine: Arch, images: NDArray[np.float32], level: str,
+    timing_only: bool, clock: Clock,
+) -> Result:  # fmt: skip
+    program, batch = compiled.program, len(images)
+    outputs: dict[str, NDArray[Any]] = {}
+    labels, mismatch, bit_exact = None, None, None
+    if timing_only:
+        trace = clock.measure("simulate_s", lambda: simulate_tasks(tasks(program, machine), machine))
+    else:
+        inputs = quantize_values(images, graph.tensors[graph.input])
+        values, trace, state = clock.measure(
+            "simulate_s", lambda: _run_program(graph, program, machine, inputs, level)
+        )
+        wanted = clock.measure("golden_s", lambda: golden.run(graph, inputs))
+        refuse_unobserved(_observed(graph), values)
+        outputs[graph.output] = _output(program, state)
+        values = {**values, "DRAM": outputs[graph.output]}
+        names = {**_observed(graph), "DRAM": "output region in DRAM"}
+        mismatch = first_mismatch(values, {**wanted, "DRAM": wanted[graph.output].reshape(values["DRAM"].shape)}, names)
+        bit_exact = mismatch is None
+        labels = _classify(network, graph, outputs)
+    report = build_report(
+        workload=network.name, arch=machine, program_hash=program_hash(program),
+        instructions=len(program.instructions), trace=trace, layers=program.layers, layer_of=program.layer_of,
+        facts=layer_facts(graph, batch), network=network_facts(graph, batch), packing=compiled.packing,
+        bit_exact=bit_exact, host=clock.report(), version=version("accelsim"), fused=compiled.fused,
+        options={"batch": batch, "level": level, "timing_only": timing_only, "objective": "cycles"},
+    )  # fmt: skip
+    return Result(
+        report=report, outputs=outputs, program=program, arch=machine, trace=trace, labels=labels, mismatch=mismatch
+    )
+
+
+def _run_program(
+    graph: QGraph, program: Program, machine: Arch, inputs: NDArray[np.int8], level: str
+) -> tuple[dict[str, NDArray[np.int8]], Trace | None, MachineState]:
+    """Values of every tensor as they were completed, the trace, the final memories."""
+    state = MachineState(machine, program.dram_bytes)
+    state.load_program(program)
+    region = next(r for r in program.regions if r.role == "input")
+    state.write_region(region, inputs)
+    shapes = {name: (len(inputs), *tensor.shape) for name, tensor in graph.tensors.items()}
+    recorder = Recorder(program, state, shapes)
+    return recorder.tensors, _run_values(program, machine, state, level, recorder), state
+
+
+def _run_values(
+    program: Program, machine: Arch, state: MachineState, level: str, recorder: Recorder | None
+) -> Trace | None:
+    """Execute on ``state``: in program order, or each instruction in the cycle in which it lands."""
+    if level == "functional":
+        functional.run(program, state, recorder.land if recorder else None)
+        return None
+
+    def land(index: int) -> None:
+        execute_instruction(program.instructions[index], state)
+        if recorder is not None:
+            recorder.land(index)
+
+    return simulate_tasks(tasks(program, machine), machine, on_land=land)
+
+
+def _output(program: Program, state: MachineState) -> NDArray[Any]:
+    return state.read_region(next(r for r in program.regions if r.role == "output"))
+
+
+def _observed(graph: QGraph) -> dict[str, str]:
+    """Every tensor that instructions compute, with its layer."""
+    return {
+        layer.output: graph.row_of[layer.name]
+        for layer in graph.layers
+        if not isinstance(layer, QReshape | QSoftmax)
+    }
+
+
+def _logits(network: Network) -> str:
+    """The float layer whose values the classes are read from: the last one that is not softmax."""
+    return next(layer.name for layer in reversed(network.graph.layers) if layer.kind != "softmax")
+
+
+def _classify(network: Network, graph: QGraph, outputs: dict[str, NDArray[Any]]) -> list[str] | None:
+    """Class names of a network that ends in softmax (done here, on the host); adds ``probabilities``."""
+    if not any(isinstance(layer, QSoftmax) for layer in graph.layers):
+        return None
+    values = outputs[graph.output]
+    logits = dequantize(values, graph.tensors[graph.output]).reshape(len(values), -1)
+    outputs["probabilities"] = golden.softmax(logits)
+    names = network.classes or tuple(str(i) for i in range(logits.shape[1]))
+    return [names[i] for i in logits.argmax(axis=1)]
