@@ -1,7 +1,8 @@
 """The DRAM port, cycle by cycle and byte by byte.
 
-Every cycle the port can move ``rate`` bytes (counted in parts of a byte so that a rational rate is whole). A burst is granted when nothing is being moved and capacity is left in
-the cycle; capacity for which there is no burst is lost. There is no formula here for when anything ends.
+Every cycle the port can move ``rate`` bytes (counted in parts of a byte so that a rational rate is whole). A burst is
+granted when nothing is being moved and capacity is left in the cycle; capacity for which there is no burst is lost.
+There is no formula here for when anything ends.
 """
 
 from __future__ import annotations
