@@ -22,7 +22,7 @@ from accelsim.isa.program import DramRegion, Program
 from accelsim.isa.protocol import Unit
 from accelsim.nn.graph import QGraph
 
-GRAINS = (0.25, 1.0, 4.0)
+GRAINS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Weights of exposed ends tried by ``compile_network``: coarse to fine tiles."""
 
 Observer = Callable[[str, str], None]
@@ -54,24 +54,31 @@ def compile_network(
     lowered = lower(graph, batch)
     _check_capacity(lowered, arch)
     placement = place(lowered, arch)
-    best: tuple[int, Compiled] | None = None
-    seen: set[tuple[tuple[str, Plan], ...]] = set()
-    for grain in GRAINS if evaluate is not None else (1.0,):
-        plans = _plans(lowered, placement, arch, grain)
-        shape = tuple((name, replace(plan, cost_cycles=0.0)) for name, plan in plans.items())
-        if shape in seen:
-            continue
-        seen.add(shape)
-        compiled = _emit(lowered, placement, plans, arch)
-        cycles = evaluate(compiled.program) if evaluate is not None else 0
-        if best is None or cycles < best[0]:
-            best = (cycles, compiled)
-            chosen = plans
-    assert best is not None
-    check_program(best[1].program, arch)
+    grain = 1.0
+    if evaluate is not None:
+        # Images of a batch repeat each other: two of them tell which grain is best.
+        grain = _best_grain(lowered if batch <= 2 else lower(graph, 2), arch, evaluate)
+    plans = _plans(lowered, placement, arch, grain)
+    compiled = _emit(lowered, placement, plans, arch)
+    check_program(compiled.program, arch)
     if observe is not None:
-        _report(observe, lowered, placement, chosen, best[1].program)
-    return best[1]
+        _report(observe, lowered, placement, plans, compiled.program)
+    return compiled
+
+
+def _best_grain(lowered: Lowered, arch: Arch, evaluate: Callable[[Program], int]) -> float:
+    """The grain of tiling whose program runs fastest; equal plans are emitted once."""
+    placement = place(lowered, arch)
+    tried: dict[tuple[tuple[str, Plan], ...], float] = {}
+    for grain in GRAINS:
+        plans = _plans(lowered, placement, arch, grain)
+        tried.setdefault(tuple((name, replace(plan, cost_cycles=0.0)) for name, plan in plans.items()), grain)
+    if len(tried) == 1:
+        return GRAINS[0]
+    return min(
+        tried.values(),
+        key=lambda g: (evaluate(_emit(lowered, placement, _plans(lowered, placement, arch, g), arch).program), g),
+    )
 
 
 def _check_capacity(lowered: Lowered, arch: Arch) -> None:

@@ -21,6 +21,10 @@ from accelsim.compiler.vector import vector_jobs
 from accelsim.isa.protocol import Memory
 
 
+INPUT_PARTS = 4
+"""Loads that bring in an image that stays on chip, at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A piece of an operation that is emitted at once: the input rows it needs, the output rows then complete."""
@@ -122,6 +126,8 @@ class Scheduler:
         if first == 0:
             self._fill(home, image, op.input)
         if rows > first:
+            # A quarter of the image at least: fewer instructions, and the first rows still come early.
+            rows = min(home.height, max(rows, first + -(-home.height // INPUT_PARTS)))
             run = home.width * home.channels
             self.stream.load_rows(
                 Memory.UB, dram=self.dram_of(op.input) + (image * home.height + first) * run,
