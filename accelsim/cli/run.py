@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from accelsim.arch import Arch
+    from accelsim.result import Result
 
 _MISMATCH = 1
 _SHOWN_LABELS = 16
@@ -75,7 +76,7 @@ def run(
     if json_file is not None:
         write_text(json_file, json_text(result.report))
     if json_file != "-":
-        _print_report(result.report, machine, batch, result.labels)
+        _print_report(result, machine)
     if result.report["bit_exact"] is False:
         click.get_current_context().exit(_MISMATCH)
 
@@ -105,11 +106,11 @@ def _evaluate(workload: str, machine: Arch, json_file: str | None, batch: int) -
     from accelsim import runner
 
     with progress(f"evaluating {workload} on {machine.name} ..."):
-        scores = runner.evaluate(workload, arch=machine, **({"batch": batch} if batch > 1 else {}))
+        scores = runner.evaluate(workload, arch=machine, batch=batch if batch > 1 else runner.EVALUATION_BATCH)
     if json_file is not None:
         write_text(json_file, json_text(scores))
     if json_file != "-":
-        click.echo(f"{workload} on {machine.name}: {scores['images']} test images")
+        click.echo(f"{Path(workload).stem} on {machine.name}: {scores['images']} test images, share classified right")
         click.echo(f"  float        {100 * scores['float_accuracy']:6.2f} %")
         click.echo(f"  int8 golden  {100 * scores['int8_accuracy']:6.2f} %")
         click.echo(f"  accelerator  {100 * scores['accelerator_accuracy']:6.2f} %")
@@ -118,16 +119,17 @@ def _evaluate(workload: str, machine: Arch, json_file: str | None, batch: int) -
         click.get_current_context().exit(_MISMATCH)
 
 
-def _print_report(report: dict[str, Any], machine: Arch, batch: int, labels: list[str] | None) -> None:
+def _print_report(result: Result, machine: Arch) -> None:
     from accelsim.cli.tables import print_table
     from accelsim.report import TABLE_HEADER, table
 
-    totals = report["totals"]
-    array = machine.array
+    report, labels = result.report, result.labels
+    totals, array, batch = report["totals"], machine.array, report["options"]["batch"]
     clock = f"{float(machine.clock_hz / 10**6):g} MHz"
-    name = Path(report["workload"]).stem
     images = "1 image" if batch == 1 else f"{batch} images"
-    click.echo(f"{name} on {machine.name} ({array.rows}x{array.cols} {array.dataflow}, {clock}), {images}")
+    click.echo(
+        f"{report['workload']} on {machine.name} ({array.rows}x{array.cols} {array.dataflow}, {clock}), {images}"
+    )
     print_table(TABLE_HEADER, table(report), left=("layer", "kind", "bound by", "packing"), total=True)
     if totals["cycles"] is not None:
         ratio = totals["cycles"] / totals["bound_cycles"]
@@ -141,6 +143,8 @@ def _print_report(report: dict[str, Any], machine: Arch, batch: int, labels: lis
         shown = ", ".join(str(label) for label in labels[:_SHOWN_LABELS])
         click.echo(f"predicted: {shown}{', ...' if len(labels) > _SHOWN_LABELS else ''}")
     _print_verdict(report["bit_exact"])
+    if result.mismatch is not None:
+        click.echo(str(result.mismatch))
 
 
 def _print_verdict(bit_exact: bool | None) -> None:

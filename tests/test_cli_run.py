@@ -1,0 +1,192 @@
+"""Whole runs on the command line, of a network that takes no time: the report, the verdict, programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from accelsim import runner
+from accelsim.cli.base import progress
+from accelsim.cli.tables import print_styled
+from tests.command_line import PROGRAM, accelsim, written
+
+WORKLOAD = """\
+schema: 1
+input: {shape: [6, 6, 3]}
+layers:
+  - {name: conv, kind: conv, channels: 5, kernel: 3, activation: relu}
+  - {name: pool, kind: maxpool, kernel: 2}
+  - {name: flat, kind: flatten}
+  - {name: fc, kind: fc, channels: 4}
+  - {name: classes, kind: softmax}
+"""
+TOTALS = {"cycles", "macs", "utilization", "bound_cycles", "instructions", "dram_read_bytes", "dram_write_bytes",
+          "energy_pj", "time_us", "area_mm2"}  # fmt: skip
+LAYER = {"name", "kind", "cycles", "macs", "utilization", "bound_cycles", "bound_by", "dram_read_bytes",
+         "dram_write_bytes", "energy_pj", "packing", "cycle_split"}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every command runs in an empty folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def net(empty_folder: Path) -> str:
+    (empty_folder / "net.yaml").write_text(WORKLOAD, encoding="utf-8")
+    return "net"
+
+
+def test_run_prints_a_table_and_a_verdict(net: str) -> None:
+    result = accelsim("run", net, "--arch", "tiny")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == "net on tiny (4x4 ws, 500 MHz), 1 image"
+    first_words = [line.split()[0] for line in lines if line.strip()]
+    assert first_words[3:9] == ["conv", "pool", "flat", "fc", "classes", "total"]
+    assert lines[-1] == "bit-exact: PASS (every value equals the golden model)"
+    assert "\x1b" not in result.stdout
+    assert result.stderr == ""
+
+
+def test_json_on_stdout_is_all_there_is_and_keeps_the_contract(net: str) -> None:
+    result = accelsim("run", net, "--arch", "tiny", "--batch", "3", "--json", "-")
+    assert (result.exit_code, result.stderr) == (0, "")
+    report = json.loads(result.stdout)
+    assert report["schema"] == 1
+    assert set(report["totals"]) >= TOTALS
+    assert all(set(row) >= LAYER for row in report["layers"])
+    assert set(report["units"]) == {"load", "gemm", "alu", "store"}
+    assert set(report["host"]) == {"compile_s", "simulate_s", "golden_s", "total_s"}
+    assert report["bit_exact"] is True
+    cycles = report["totals"]["cycles"]
+    assert sum(row["cycles"] for row in report["layers"]) == cycles >= report["totals"]["bound_cycles"]
+    for row in report["layers"]:
+        assert sum(row["cycle_split"].values()) == row["cycles"]
+    for unit in report["units"].values():
+        assert unit["busy_cycles"] + sum(unit["wait_cycles"].values()) == cycles
+
+
+def test_a_rerun_from_the_dumped_machine_is_byte_equal(net: str, empty_folder: Path) -> None:
+    options = ("--arch", "gemmini", "--set", "array.cols=8", "--set", "dram.bytes_per_cycle=7 GB/s")
+    assert accelsim("run", net, *options, "--out", "first", "--json", "first.json").exit_code == 0
+    assert accelsim("run", net, "--arch", "first/machine.yaml", "--json", "second.json").exit_code == 0
+    texts = [Path(name).read_text(encoding="utf-8") for name in ("first.json", "second.json")]
+    assert texts[0].partition('\n  "host": ')[0] == texts[1].partition('\n  "host": ')[0] != texts[0]
+    assert json.loads(Path("first/report.json").read_text(encoding="utf-8"))["arch"]["array"]["cols"] == 8
+    assert not [name for name in written(empty_folder) if ".accelsim-" in name or name.endswith(".part")]
+
+
+def test_levels(net: str) -> None:
+    functional = json.loads(accelsim("run", net, "--arch", "tiny", "--level", "functional", "--json", "-").stdout)
+    assert functional["bit_exact"] is True
+    assert functional["totals"]["cycles"] is None
+    timing = accelsim("run", net, "--arch", "tiny", "--timing-only")
+    assert timing.stdout.endswith("bit-exact: not checked, no values were simulated\n")
+    timing_only = json.loads(accelsim("run", net, "--arch", "tiny", "--timing-only", "--json", "-").stdout)
+    cycle = json.loads(accelsim("run", net, "--arch", "tiny", "--json", "-").stdout)
+    assert timing_only["bit_exact"] is None
+    assert timing_only["layers"] == cycle["layers"]
+
+
+def test_input_images(net: str) -> None:
+    np.save("two.npy", np.linspace(-1, 1, 2 * 6 * 6 * 3, dtype=np.float32).reshape(2, 6, 6, 3))
+    result = accelsim("run", net, "--arch", "tiny", "--input", "two.npy")
+    assert result.stdout.startswith("net on tiny (4x4 ws, 500 MHz), 2 images\n")
+    np.save("wrong.npy", np.zeros((2, 6, 6, 4), np.float32))
+    result = accelsim("run", net, "--arch", "tiny", "--input", "wrong.npy")
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_a_failing_comparison_is_printed_and_exit_1(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = runner.golden.run
+
+    def wrong(*arguments: Any) -> dict[str, Any]:
+        values = real(*arguments)
+        values["conv"] = values["conv"].copy()
+        values["conv"][0, 0, 0, 0] ^= 1
+        return values
+
+    monkeypatch.setattr(runner.golden, "run", wrong)
+    result = accelsim("run", net, "--arch", "tiny")
+    assert result.exit_code == 1
+    assert "bit-exact: FAIL (some values differ from the golden model)\nconv: 1 of " in result.stdout
+    assert json.loads(accelsim("run", net, "--arch", "tiny", "--json", "-").stdout)["bit_exact"] is False
+
+
+def test_eval_needs_a_data_set(net: str) -> None:
+    result = accelsim("run", net, "--eval")
+    assert result.exit_code == 2
+    assert "this workload has no labelled images to evaluate" in result.stderr
+
+
+def test_compile_and_exec(net: str, empty_folder: Path) -> None:
+    result = accelsim("compile", net, "--arch", "tiny")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("net.npz: ")
+    ran = json.loads(accelsim("run", net, "--arch", "tiny", "--json", "-").stdout)
+    executed = json.loads(accelsim("exec", "net.npz", "--arch", "tiny", "--json", "-").stdout)
+    assert executed["program_hash"] == ran["program_hash"]
+    assert executed["cycles"] == ran["totals"]["cycles"]
+    assert len(executed["instructions"]) == ran["totals"]["instructions"]
+    assert max(row["landed"] for row in executed["instructions"]) + 1 == executed["cycles"]
+    assert list(executed["instructions"][0]) == ["index", "unit", "accepted", "start", "landed"]
+    result = accelsim("exec", "net.npz", "--arch", "tiny", "--set", "dram.latency=50", "--timing-only")
+    assert result.exit_code == 0
+    assert result.stderr == "note: compiled for other timing than tiny's; values are the same\n"
+
+
+def test_dump_of_a_stage_writes_nothing(net: str, empty_folder: Path) -> None:
+    result = accelsim("compile", net, "--arch", "tiny", "--dump", "tile")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("conv: ")
+    assert written(empty_folder) == {"net.yaml"}
+    result = accelsim("compile", net, "--arch", "tiny", "--dump", "tiel", "-o", "x.npz")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("--dump tiel: no such stage (did you mean 'tile'? allowed: lower, place, tile")
+    assert written(empty_folder) == {"net.yaml"}
+
+
+def test_exec_of_assembly_moves_the_bytes() -> None:
+    np.save("data.npy", np.array([1, -2, 3, -4], np.int8))
+    Path("copy.asm").write_text(PROGRAM.replace("zeros input", "data.npy"), encoding="utf-8")
+    result = accelsim("exec", "copy.asm", "--arch", "tiny", "--out", "results")
+    assert result.exit_code == 0, result.output
+    assert "output result: int8 [4]" in result.stdout
+    assert np.load("results/result.npy").tolist() == [1, -2, 3, -4]
+    result = accelsim("exec", "copy.asm", "--arch", "tiny", "--level", "functional", "--json", "-")
+    assert json.loads(result.stdout)["instructions"][0] == {
+        "index": 0, "unit": "load", "accepted": None, "start": None, "landed": None,
+    }  # fmt: skip
+    result = accelsim("exec", "copy.asm", "--arch", "tiny", "--timing-only", "--out", "none")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert not Path("none").exists()
+
+
+def test_colour_is_for_terminals_that_want_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    print_styled("a ", "PASS", "green", " b")
+    assert "\x1b[32mPASS" in capsys.readouterr().out
+    monkeypatch.setenv("NO_COLOR", "1")
+    print_styled("a ", "PASS", "green", " b")
+    assert capsys.readouterr().out == "a PASS b\n"
+
+
+def test_progress_is_for_people_only(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("working ..."):
+        pass
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with progress("working ..."):
+        pass
+    assert capsys.readouterr().err == "working ...\r" + " " * 11 + "\r"
