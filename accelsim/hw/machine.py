@@ -71,7 +71,11 @@ class _Machine:
         self._port = Port(arch.dram)
         self._port_wake: int | None = None
         self._fetch_total = fetch_bursts(len(tasks), arch.dram.burst_bytes)
+        self._words = len(tasks)
+        self._states = [self._units[task.unit] for task in tasks]
+        self._carriers = [word_burst(word, arch.dram.burst_bytes) for word in range(len(tasks))]
         self._next_word = 0
+        self._trigger: int | None = None  # words to be dispatched before the next fetch burst may be requested
         self._last_dispatch = -1
 
     def run(self) -> Trace:
@@ -82,7 +86,7 @@ class _Machine:
             self._report_landings(max(self._landings)[0] + 1)
         if -1 in self._record.landed:
             raise DeadlockError(self._record.quiet_from(), tuple(self._waiting()))
-        return self._record.trace(self._array.phases, self._port.granted, self._arch.dram.burst_bytes)
+        return self._record.trace(self._array.phases, self._port.granted, self._carriers)
 
     # ------------------------------------------------------------------------------------------ fetch
 
@@ -90,31 +94,31 @@ class _Machine:
         """Request every burst that ``dispatched`` words leave room for; visible from cycle ``present``."""
         requested, arch = self._record.requested, self._arch
         while len(requested) < self._fetch_total:
-            burst = len(requested)
-            if fetch_trigger(burst, arch.dram.burst_bytes, arch.prefetch_words) > dispatched:
-                break
+            self._trigger = fetch_trigger(len(requested), arch.dram.burst_bytes, arch.prefetch_words)
+            if self._trigger > dispatched:
+                return
             requested.append(present)
             self._port.submit(Requester.FETCH, 1, present)
+        self._trigger = None
 
     def _dispatch(self) -> None:
         """Dispatch every word whose cycle is known: its burst is granted and its queue is known to have room."""
-        record, burst_bytes = self._record, self._arch.dram.burst_bytes
+        arrived, dispatched, carriers = self._record.arrived, self._record.dispatched, self._carriers
         word = self._next_word
-        while word < len(self._tasks):
-            burst = word_burst(word, burst_bytes)
-            if burst >= len(record.arrived):
-                break
-            state = self._units[self._tasks[word].unit]
+        while word < self._words and (burst := carriers[word]) < len(arrived):
+            state = self._states[word]
             room = state.queue.room()
             if room is None:
                 break
-            cycle = max(self._last_dispatch + 1, record.arrived[burst] + 1, room)
-            record.dispatched[word] = self._last_dispatch = cycle
-            state.queue.entries.append(word)
+            cycle = max(self._last_dispatch, arrived[burst], room - 1) + 1
+            dispatched[word] = self._last_dispatch = cycle
+            state.queue.enter(word)
+            if state.queue.head == word:
+                self._poke(state)
             word += 1
             self._next_word = word
-            self._request_words(word, cycle + 1)
-            self._poke(state)
+            if self._trigger is not None and self._trigger <= word:
+                self._request_words(word, cycle + 1)
 
     # ------------------------------------------------------------------------------------------ units
 
@@ -126,9 +130,9 @@ class _Machine:
         task = self._tasks[index]
         cycle = max(self._record.dispatched[index] + 1, state.free)
         if task.waits:
-            if self._tokens.missing(state.unit, task.waits) is not None:
-                return
             ready, giver = self._tokens.ready(state.unit, task.waits)
+            if ready is None:
+                return
             self._record.token_ready[index], self._record.token_unit[index] = ready, giver
             cycle = max(cycle, ready)
         work = type(task.work)
@@ -155,21 +159,24 @@ class _Machine:
     def _accept(self, event: simpy.Event) -> None:
         state = cast(UnitState, event.value)
         now = int(self._env.now)
-        self._report_landings(now)
+        if self._landings:
+            self._report_landings(now)
         index = state.queue.head
         assert index is not None, "an acceptance was scheduled without an instruction"
         task = self._tasks[index]
         state.queue.accept(now)
         state.armed = False
         self._record.accepted[index] = now
-        self._tokens.take(state.unit, task.waits)
+        if task.waits:
+            self._tokens.take(state.unit, task.waits)
         served = self._serve(state, index, task, now)
         if served is None:
             state.free, state.moving = None, index
         else:
             self._land(state, index, served)
         self._dispatch()
-        self._serve_port()
+        if self._port.changed:
+            self._serve_port()
 
     def _serve(self, state: UnitState, index: int, task: Task, accepted: int) -> Served | None:
         """The instruction's cycles, or None for a transfer that now asks for the port."""
@@ -204,9 +211,10 @@ class _Machine:
         if self._on_land is not None:
             heappush(self._landings, (landed, state.unit, index))
         signals = self._tasks[index].signals
-        self._tokens.give(state.unit, signals, landed)
-        for taker in signals:
-            self._poke(self._units[taker])
+        if signals:
+            self._tokens.give(state.unit, signals, landed)
+            for taker in signals:
+                self._poke(self._units[taker])
         self._poke(state)
         if self._halting:
             halting, self._halting = self._halting, []
@@ -261,8 +269,9 @@ class _Machine:
                         f"waits for room in the queue of {full}"
                     )
                 continue
-            giver = self._tokens.missing(state.unit, self._tasks[index].waits)
-            if giver is not None:
+            waits = self._tasks[index].waits
+            ready, giver = self._tokens.ready(state.unit, waits) if waits else (0, state.unit)
+            if ready is None:
                 texts.append(f"{name}: instruction {index} waits for a token from {giver.name.lower()}")
             else:
                 texts.append(f"{name}: instruction {index} waits for earlier instructions to land")

@@ -45,6 +45,7 @@ class Port:
 
     def __init__(self, dram: DramArch) -> None:
         self.granted = [0 for _ in Requester]  # bursts so far
+        self.changed = True  # whether wake() may have a new answer since it was last asked
         self._latency = dram.latency
         self._over, self._under = burst_ratio(dram)
         self._throttled = not never_throttled(dram)
@@ -57,6 +58,7 @@ class Port:
         self._start = 0  # of the busy period
         self._count = 0  # bursts granted in it
         self._due = -1  # cycle in which the next burst of it is decided
+        self._stretch: _Stretch | None = None  # the plan, while it holds
         self._order = _orders()
         self._last = Requester.STORE  # so that the search starts at fetch
 
@@ -66,6 +68,7 @@ class Port:
             self._backlog[requester].append((present, bursts))
         else:
             self._present[requester], self._left[requester] = present, bursts
+            self._stretch, self.changed = None, True
 
     def advance(self, cycle: int) -> list[Delivery]:
         """Grant all bursts up to and including ``cycle``; returns the requests served, in time order.
@@ -73,13 +76,16 @@ class Port:
         Every request that is visible by then must have been submitted.
         """
         served: list[Delivery] = []
-        while (stretch := self._plan()) is not None and stretch.cycle <= cycle:
+        while (stretch := self._stretch or self._plan()) is not None and stretch.cycle <= cycle:
             self._grant(stretch, cycle, served)
+            self._stretch = None
+        self._stretch = stretch
         return served
 
     def wake(self) -> int | None:
         """The next cycle in which :meth:`advance` must be called, or None without requests."""
-        stretch = self._plan()
+        self.changed = False
+        self._stretch = stretch = self._stretch or self._plan()
         return None if stretch is None else stretch.until
 
     def _plan(self) -> _Stretch | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from accelsim.isa.protocol import Unit
@@ -22,20 +23,18 @@ class Tokens:
         for taker in takers:
             self._given[giver][taker].append(landed)
 
-    def missing(self, taker: Unit, waits: Sequence[Unit]) -> Unit | None:
-        """The first unit whose token is not yet known to come, or None."""
-        for giver in waits:
-            if self._taken[giver][taker] == len(self._given[giver][taker]):
-                return giver
-        return None
+    def ready(self, taker: Unit, waits: Sequence[Unit]) -> tuple[int | None, Unit]:
+        """First cycle in which all tokens can be taken, and the unit whose token comes last (ties: the first named).
 
-    def ready(self, taker: Unit, waits: Sequence[Unit]) -> tuple[int, Unit]:
-        """First cycle in which all tokens can be taken, and the unit whose token comes last (ties: the first)."""
+        The cycle is None while a token's landing is not known; the unit is then the first that owes one.
+        """
         latest, last = -1, waits[0]
         for giver in waits:
-            landed = self._given[giver][taker][self._taken[giver][taker]]
-            if landed > latest:
-                latest, last = landed, giver
+            given, taken = self._given[giver][taker], self._taken[giver][taker]
+            if taken == len(given):
+                return None, giver
+            if given[taken] > latest:
+                latest, last = given[taken], giver
         return latest + 1, last
 
     def take(self, taker: Unit, waits: Sequence[Unit]) -> None:
@@ -47,26 +46,26 @@ class Tokens:
 class InstructionQueue:
     """A unit's bounded queue. An entry leaves in the cycle its instruction is accepted; room shows a cycle later."""
 
-    __slots__ = ("_accepted", "depth", "entries")
+    __slots__ = ("_entries", "_room", "head")
 
     def __init__(self, depth: int) -> None:
-        self.depth = depth
-        self.entries: list[int] = []  # every instruction dispatched so far
-        self._accepted: list[int] = []  # the cycles in which the first of them were accepted
-
-    @property
-    def head(self) -> int | None:
-        """Index of the next instruction to accept, or None."""
-        place = len(self._accepted)
-        return self.entries[place] if place < len(self.entries) else None
+        self.head: int | None = None  # index of the next instruction to accept
+        self._entries: deque[int] = deque()  # behind the head
+        self._room = deque([0] * depth)  # for each free entry, the first cycle in which it is seen to be free
 
     def room(self) -> int | None:
         """First cycle in which another word may be dispatched into the queue, or None if that is not known."""
-        leaver = len(self.entries) - self.depth
-        if leaver < 0:
-            return 0
-        return self._accepted[leaver] + 1 if leaver < len(self._accepted) else None
+        return self._room[0] if self._room else None
+
+    def enter(self, index: int) -> None:
+        """Instruction ``index`` takes the entry that :meth:`room` spoke of."""
+        self._room.popleft()
+        if self.head is None:
+            self.head = index
+        else:
+            self._entries.append(index)
 
     def accept(self, cycle: int) -> None:
         """The head leaves in ``cycle``."""
-        self._accepted.append(cycle)
+        self._room.append(cycle + 1)
+        self.head = self._entries.popleft() if self._entries else None

@@ -8,7 +8,6 @@ import numpy as np
 
 from accelsim.hw.units import KINDS, Phase
 from accelsim.isa.protocol import Task
-from accelsim.timing import word_burst
 from accelsim.trace import ArrayPhases, Trace
 
 
@@ -34,16 +33,15 @@ class Record:
         columns = (self.arrived, self.dispatched, self.accepted, self.landed)
         return max(max(column, default=-1) for column in columns) + 1
 
-    def trace(self, phases: Sequence[Phase], granted: Sequence[int], burst_bytes: int) -> Trace:
-        """The finished trace; every landing must be known."""
-        words = [word_burst(word, burst_bytes) for word in range(len(self._tasks))]
+    def trace(self, phases: Sequence[Phase], granted: Sequence[int], carriers: Sequence[int]) -> Trace:
+        """The finished trace; every landing must be known. ``carriers[w]`` is the fetch burst that completes word w."""
         fetch, load, store = granted
         beats = [phase.beat for phase in phases]
         return Trace(
             unit=_column([task.unit for task in self._tasks]),
             kind=_column([KINDS[type(task.work)] for task in self._tasks]),
-            requested=_column([self.requested[burst] for burst in words]),
-            arrived=_column([self.arrived[burst] for burst in words]),
+            requested=_column([self.requested[burst] for burst in carriers]),
+            arrived=_column([self.arrived[burst] for burst in carriers]),
             dispatched=_column(self.dispatched),
             token_ready=_column(self.token_ready),
             token_unit=_column(self.token_unit),
