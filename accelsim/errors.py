@@ -68,7 +68,8 @@ class CapacityError(AccelsimError):
     levers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        text = f"{self.where}: needs {self.demand_bytes:,} bytes of {self.resource} and the machine has {self.limit_bytes:,}"
+        demand = f"needs {self.demand_bytes:,} bytes of {self.resource}"
+        text = f"{self.where}: {demand} and the machine has {self.limit_bytes:,}"
         if self.terms:
             text += "; made of " + ", ".join(f"{name} {size:,}" for name, size in self.terms)
         if self.levers:

@@ -65,4 +65,4 @@ def test_the_bias_sum_wraps():
 def test_requantize_broadcasts_over_rows():
     acc = np.arange(12, dtype=np.int32).reshape(2, 2, 3)
     got = numerics.requantize(acc, np.array([0, 1, 2], np.int32), np.ones(3, np.float32), -1, -128, 127)
-    assert got.tolist() == (acc + [0, 1, 2] - 1).tolist()
+    assert got.tolist() == (acc + np.array([-1, 0, 1])).tolist()

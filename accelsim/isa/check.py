@@ -38,7 +38,8 @@ def check_program(program: Program, arch: Arch, *, data: bool = True) -> None:
 def _check_regions(program: Program) -> None:
     for region in program.regions:
         if region.address < 0 or region.address + region.bytes > program.dram_bytes:
-            problem = f"bytes {region.address}..{region.address + region.bytes - 1} of {program.dram_bytes} bytes of DRAM"
+            last = region.address + region.bytes - 1
+            problem = f"bytes {region.address}..{last} of {program.dram_bytes} bytes of DRAM"
             raise ConfigError("program", f"region {region.name}", problem)
     if program.image.size > program.dram_bytes:
         problem = f"has {program.image.size} bytes and DRAM {program.dram_bytes}"

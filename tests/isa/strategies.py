@@ -87,14 +87,13 @@ def transfers(draw: st.DrawFn, arch: Arch, cls: type, memory: Memory) -> Instr:
     run = draw(st.integers(1, min(size, 12)))
     local, (ls0, ls1, ls2) = draw(affine(size, run, counts, (1 << 16, 1 << 18, 1 << 20)))
     dram, (ds0, ds1, ds2) = draw(affine(DRAM_BYTES, run, counts, (1 << 20, 1 << 22, 1 << 26)))
-    fields = dict(
+    instr = cls(
         memory=int(memory), dram=dram, local=local, run=run, n0=counts[0], n1=counts[1], n2=counts[2],
         ds0=ds0, ds1=ds1, ds2=ds2, ls0=ls0, ls1=ls1, ls2=ls2,
     )  # fmt: skip
     if cls is Load and draw(st.integers(0, 4)) == 0:
-        fields["fill"] = 1
-        fields["dram"] = draw(st.integers(0, 2**32 - 1))
-    return cls(**fields)
+        return dataclasses.replace(instr, fill=1, dram=draw(st.integers(0, 2**32 - 1)))
+    return instr
 
 
 @st.composite

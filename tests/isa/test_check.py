@@ -131,9 +131,11 @@ def test_reads_of_unwritten_bytes_may_be_skipped():
 def test_what_stores_wrote_may_be_loaded():
     lines = "load run=16 signal=store\nstore dram=128 run=16 wait=load signal=load\nload dram=128 run=16 wait=store"
     check_program(parse_program(f"{HEAD}{lines}\nhalt", ARCH), ARCH)
-    assert "reads DRAM byte 144, never written" in refusal(f"{lines.replace('run=16 wait=store', 'run=17 wait=store')}\nhalt")
+    longer = lines.replace("run=16 wait=store", "run=17 wait=store")
+    assert "reads DRAM byte 144, never written" in refusal(f"{longer}\nhalt")
     # A load across the constants and what was stored after them.
-    check_program(parse_program(f"{HEAD}{lines.replace('load dram=128', 'load dram=112 n0=2 ds0=16')}\nhalt", ARCH), ARCH)
+    across = lines.replace("load dram=128", "load dram=112 n0=2 ds0=16")
+    check_program(parse_program(f"{HEAD}{across}\nhalt", ARCH), ARCH)
 
 
 def test_a_declared_output_inside_the_image_may_be_stored_to():

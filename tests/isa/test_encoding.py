@@ -208,7 +208,7 @@ def test_the_text_of_values_that_do_not_fit(instr, text):
         ("07" + "00" * 31, "unknown opcode 7"),
         ("06" + "00" * 31, "unknown opcode 6"),
         ("05" + "00" * 30 + "80", "bit 255 is set and no field of halt holds it"),
-        ("0200000000000000000000000000000000000000000000000000000100000000", "bit 216 is set and no field of alu holds it"),
+        ("02" + "00" * 26 + "01" + "00" * 4, "bit 216 is set and no field of alu holds it"),
         ("02f8" + "00" * 30, "alu.op has no value 15"),
         ("0500", "an instruction word has 32 bytes, this one 2"),
     ],

@@ -78,16 +78,19 @@ def test_a_read_of_unwritten_bytes_is_refused(data):
         if expected is None and any(reads[memory] & ~written[memory] for memory in Memory):
             expected = index
         written = {memory: written[memory] | writes[memory] for memory in Memory}
+    found = refusal(program, arch)
+    if isinstance(found, RaceError) or (found is not None and "constant" in found.problem):
+        return  # two mistakes; one is reported
+    assert (None if found is None else found.index) == expected
+    assert found is None or "never written before" in found.problem
+
+
+def refusal(program, arch):
     try:
         check_program(program, arch)
-    except RaceError:
-        return  # two mistakes; the first in program order is reported
     except ProgramError as error:
-        if "constant" not in error.problem:
-            assert error.index == expected
-            assert "never written before" in error.problem
-    else:
-        assert expected is None
+        return error
+    return None
 
 
 @pytest.mark.parametrize(
@@ -144,10 +147,13 @@ def test_following_the_hint_removes_the_race():
 
 def test_windows_of_a_load_that_straddle_the_stored_bytes():
     """Loads that reach beyond the span of all stores are clipped to it, run by run."""
-    lines = "store dram=70 run=4 signal=load\nload wait=store dram=66 run=3 n0=3 ds0=5\nstore local=99 dram=72 run=6\nhalt"
+    lines = (
+        "store dram=70 run=4 signal=load\nload wait=store dram=66 run=3 n0=3 ds0=5\n"
+        "store local=99 dram=72 run=6\nhalt"
+    )
     source = f".region w uint8 [256] = zeros constant\n.region y uint8 [64] = zeros @ 64\n{lines}"
     program = parse_program(source, ARCH)
-    with pytest.raises(RaceError, match="DRAM bytes 72..77") as caught:
+    with pytest.raises(RaceError, match=r"DRAM bytes 72\.\.77") as caught:
         check_program(program, ARCH, data=False)
     assert (caught.value.other, caught.value.index) == (1, 2)
 

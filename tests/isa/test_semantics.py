@@ -47,7 +47,7 @@ def test_execute_equals_the_oracle(cls, examples):
 def test_every_op_in_place_and_overlapping(op):
     """Rows one byte apart feed each other: the order of rows shows in the result."""
     operand = Operand.PARAM if op in (AluOp.RQ, AluOp.LUT, AluOp.MAC) else Operand.NONE
-    rq = dict(zero=1, lo=-100, hi=100) if op is AluOp.RQ else {}
+    rq = {"zero": 1, "lo": -100, "hi": 100} if op is AluOp.RQ else {}
     state = MachineState(small_arch(param_rows=40), 300)
     rng = np.random.default_rng(3)
     for memory in Memory:

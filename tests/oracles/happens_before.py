@@ -8,7 +8,7 @@ they are ordered when the landing of one reaches the start of the other.
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 from accelsim.arch import Arch
 from accelsim.isa.effects import effects
@@ -67,7 +67,7 @@ def ordered_pairs(program: Program) -> set[tuple[int, int]]:
         own = [index for index, instr in enumerate(instrs) if instr.unit == unit]
         for position, index in enumerate(own):
             result.update((earlier, index) for earlier in own[:position])
-        for before, after in zip(own, own[1:]):
+        for before, after in pairwise(own):
             edges[("start", before)].append(("start", after))
             edges[("land", before)].append(("land", after))
     for giver, taker in product(Unit, Unit):
