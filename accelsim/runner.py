@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from accelsim.arch import Arch
 from accelsim.bundled import resolve
 from accelsim.compiler.pipeline import Compiled, Observer, compile_network
-from accelsim.errors import ConfigError
+from accelsim.errors import ConfigError, MismatchError
 from accelsim.hw.machine import simulate as simulate_tasks
 from accelsim.isa import functional
 from accelsim.isa.effects import tasks
@@ -80,11 +80,16 @@ def run(
     clock = Clock()
     _check_options(level, objective, timing_only)
     machine = load_arch(arch, dict(set or {}))
-    network = load_network(resolve(workload, "workloads"))
+    network = open_network(workload)
     images = _images(network, batch, input)
     graph = network.quantize()
     compiled: Compiled = clock.measure("compile_s", lambda: _compile(graph, machine, len(images)))
     return _simulate(network, graph, compiled, machine, images, level, timing_only, clock)
+
+
+def open_network(workload: str | Path) -> Network:
+    """Read a workload by path or bundled name. Raises ConfigError or ConfigErrors."""
+    return load_network(resolve(workload, "workloads"))
 
 
 def compile_file(
@@ -99,7 +104,7 @@ def compile_file(
     """Compile a workload; ``dump(stage, text)`` receives the text form of every stage."""
     _check_options("cycle", objective, False)
     machine = load_arch(arch, dict(set or {}))
-    graph = load_network(resolve(workload, "workloads")).quantize()
+    graph = open_network(workload).quantize()
     return _compile(graph, machine, batch, dump).program
 
 
@@ -133,24 +138,24 @@ def evaluate(
     without a data set.
     """
     machine = load_arch(arch, dict(set or {}))
-    path = resolve(workload, "workloads")
-    network = load_network(path)
+    network = open_network(workload)
     if network.dataset is None:
-        raise ConfigError(str(path), "dataset", "this workload has no labelled images to evaluate")
+        raise ConfigError(network.path, "dataset", "this workload has no labelled images to evaluate")
     images, labels = network.dataset.images("test"), network.dataset.labels("test")
     graph = network.quantize()
     floats = forward(network.graph, images)[_logits(network)].reshape(len(images), -1)
     scores, exact = [], True
+    programs: dict[int, Program] = {}
     for first in range(0, len(images), batch):
-        part = images[first : first + batch]
-        program = _compile(graph, machine, len(part)).program if len(part) == batch or first == 0 else None
-        program = program or _compile(graph, machine, len(part)).program
-        values, _, state = _run_program(graph, program, machine, quantize_values(part, graph.tensors[graph.input]), "functional")
-        wanted = golden.run(graph, quantize_values(part, graph.tensors[graph.input]))
-        exact = exact and first_mismatch(values, wanted, _observed(graph)) is None
-        got = _output(program, state).reshape(len(part), -1)
-        exact = exact and bool(np.array_equal(got, wanted[graph.output].reshape(len(part), -1)))
-        scores.append((got.argmax(axis=1), wanted[graph.output].reshape(len(part), -1).argmax(axis=1)))
+        inputs = quantize_values(images[first : first + batch], graph.tensors[graph.input])
+        size = len(inputs)
+        if size not in programs:
+            programs[size] = _compile(graph, machine, size).program
+        values, _, state = _run_program(graph, programs[size], machine, inputs, "functional")
+        wanted = golden.run(graph, inputs)
+        got = _output(programs[size], state)
+        exact = exact and _compare(graph, values, wanted, got) is None
+        scores.append(tuple(v.reshape(size, -1).argmax(axis=1) for v in (got, wanted[graph.output])))
     accelerator, reference = (np.concatenate(column) for column in zip(*scores))
     return {
         "images": len(images),
@@ -208,11 +213,8 @@ def _simulate(
             "simulate_s", lambda: _run_program(graph, program, machine, inputs, level)
         )
         wanted = clock.measure("golden_s", lambda: golden.run(graph, inputs))
-        refuse_unobserved(_observed(graph), values)
         outputs[graph.output] = _output(program, state)
-        values = {**values, "DRAM": outputs[graph.output]}
-        names = {**_observed(graph), "DRAM": "output region in DRAM"}
-        mismatch = first_mismatch(values, {**wanted, "DRAM": wanted[graph.output].reshape(values["DRAM"].shape)}, names)
+        mismatch = _compare(graph, values, wanted, outputs[graph.output])
         bit_exact = mismatch is None
         labels = _classify(network, graph, outputs)
     report = build_report(
@@ -258,6 +260,19 @@ def _run_values(
 
 def _output(program: Program, state: MachineState) -> NDArray[Any]:
     return state.read_region(next(r for r in program.regions if r.role == "output"))
+
+
+def _compare(
+    graph: QGraph, values: dict[str, NDArray[np.int8]], wanted: dict[str, NDArray[np.int8]], output: NDArray[Any]
+) -> MismatchError | None:
+    """Every layer's tensor as the instructions completed it, then what arrived in DRAM."""
+    names = _observed(graph)
+    refuse_unobserved(names, values)
+    return first_mismatch(
+        {**values, "": output},
+        {**wanted, "": wanted[graph.output].reshape(output.shape)},
+        {**names, "": f"{graph.output} in DRAM"},
+    )
 
 
 def _observed(graph: QGraph) -> dict[str, str]:

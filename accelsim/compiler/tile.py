@@ -87,29 +87,26 @@ def plan_op(op: Op, arch: Arch, room: Room, grain: float) -> Plan:
 
 
 def _candidates(op: Op, arch: Arch, room: Room, grain: float) -> Iterator[Plan]:
-    window = op.window
-    on_chip = room.input_on_chip and room.output_on_chip
     choices: tuple[Packing | None, ...] = packings(op, arch) if isinstance(op, MatOp) else (None,)
     for packing in choices:
-        for cols in (window.out_w,) if on_chip else distinct_parts(window.out_w):
-            for rows in distinct_parts(window.out_h):
+        for cols in _widths(op, arch, room, packing):
+            for rows in distinct_parts(op.window.out_h):
                 plan = _fit(op, arch, room, packing, rows, cols)
                 if plan is not None:
                     yield from _priced(op, arch, room, grain, plan)
-        if on_chip and packing is not None and not _any_acc_fit(op, arch, packing):
-            yield from _narrow(op, arch, room, packing, grain)
 
 
-def _any_acc_fit(op: Op, arch: Arch, packing: Packing) -> bool:
-    return acc_rows(packing, 1, op.window.out_w) <= arch.acc_rows
+def _widths(op: Op, arch: Arch, room: Room, packing: Packing | None) -> tuple[int, ...]:
+    """Tile widths to try: the whole row, unless strips or ACC ask for less."""
+    whole = op.window.out_w
+    on_chip = room.input_on_chip and room.output_on_chip
+    row_fits = not needs_acc(op) or acc_rows(packing, 1, whole) <= arch.acc_rows
+    return (whole,) if on_chip and row_fits else distinct_parts(whole)
 
 
-def _narrow(op: Op, arch: Arch, room: Room, packing: Packing, grain: float) -> Iterator[Plan]:
-    """Column tiles for tensors on chip, needed only when ACC cannot hold one output row."""
-    for cols in distinct_parts(op.window.out_w):
-        plan = _fit(op, arch, room, packing, 1, cols)
-        if plan is not None:
-            yield from _priced(op, arch, room, grain, plan)
+def needs_acc(op: Op) -> bool:
+    """Whether an operation keeps int32 sums."""
+    return isinstance(op, MatOp) or (isinstance(op, VecOp) and op.kind == "avg")
 
 
 def acc_rows(packing: Packing | None, rows: int, cols: int) -> int:
@@ -120,8 +117,7 @@ def acc_rows(packing: Packing | None, rows: int, cols: int) -> int:
 
 def _fit(op: Op, arch: Arch, room: Room, packing: Packing | None, rows: int, cols: int) -> Plan | None:
     """The plan with the most buffering that fits, or None."""
-    needs_acc = packing is not None or (isinstance(op, VecOp) and op.kind == "avg")
-    if needs_acc and acc_rows(packing, rows, cols) > arch.acc_rows:
+    if needs_acc(op) and acc_rows(packing, rows, cols) > arch.acc_rows:
         return None
     if packing is not None and min(cols, op.window.out_w % cols or cols) < packing.pixels:
         return None
