@@ -1,6 +1,6 @@
 """Train a LeNet on real handwritten digits with NumPy alone, and write its float weights beside its workload file.
 
-    python train_lenet.py                      # lenet.yaml -> lenet.npz, about a minute
+    python train_lenet.py                      # lenet.yaml -> lenet.npz, one to two minutes
     python train_lenet.py lenet_tanh.yaml
     python train_lenet.py --eval               # accuracy per split, float and int8; trains nothing
 
@@ -242,8 +242,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=0.05, help="first learning rate; falls as a half cosine")
     parser.add_argument("--momentum", type=float, default=0.9)
     parser.add_argument("--decay", type=float, default=5e-4)
-    parser.add_argument("--shift", type=int, default=3, help="pixels an image may move")
-    parser.add_argument("--smoothing", type=float, default=0.05, help="share of each label spread over all classes")
+    parser.add_argument("--shift", type=int, default=2, help="pixels an image may move")
+    parser.add_argument("--smoothing", type=float, default=0.02, help="share of each label spread over all classes")
     return parser.parse_args()
 
 

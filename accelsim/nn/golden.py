@@ -107,11 +107,11 @@ def _matrix(layer: QConv, padded: Values, zero: int) -> NDArray[np.int32]:
         columns[...] = channels
         out = slice(group * width, (group + 1) * width)
         weights = layer.weights[out].reshape(width, -1)
-        acc[:, out] = _exact_product(columns.reshape(n * p * q, -1), weights, zero)
+        acc[:, out] = exact_product(columns.reshape(n * p * q, -1), weights, zero)
     return acc.reshape(n, p, q, k)
 
 
-def _exact_product(columns: NDArray[np.float32], weights: Values, zero: int) -> NDArray[np.int32]:
+def exact_product(columns: NDArray[np.float32], weights: Values, zero: int) -> NDArray[np.int32]:
     """sum((x - zero) * w) modulo 2**32: ``columns`` (m, d) holds int8 values, ``weights`` (k, d); (m, k)."""
     absolute = np.abs(weights.astype(np.int16)).sum(axis=1, dtype=np.int64)
     depth = weights.shape[1]

@@ -97,7 +97,7 @@ class ConvKeys(LayerKeys):
     )
     dilation: Pair = Field((1, 1), description="number or [height, width]")
     groups: Size = Field(1, description="divides input and output channels")
-    activation: Literal["relu", "tanh", "sigmoid"] | None = Field(None, description="applied to the output")
+    activation: Literal["relu", "tanh", "sigmoid"] | None = Field(None, description="`relu`, `tanh` or `sigmoid` of the output")
 
 
 class FcKeys(LayerKeys):
@@ -105,7 +105,7 @@ class FcKeys(LayerKeys):
 
     kind: Literal["fc"]
     channels: Size = Field(description="outputs")
-    activation: Literal["relu", "tanh", "sigmoid"] | None = Field(None, description="applied to the output")
+    activation: Literal["relu", "tanh", "sigmoid"] | None = Field(None, description="`relu`, `tanh` or `sigmoid` of the output")
 
 
 class PoolKeys(LayerKeys):

@@ -7,12 +7,15 @@ import dataclasses
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from accelsim.errors import GraphError
 from accelsim.nn import golden
 from accelsim.nn.graph import QConv, QGraph, Tensor
 from tests.oracles import nn as oracle
-from tests.strategies import inputs_for, network_cases, random_weights
+from tests.strategies import WEIGHT_MODES, inputs_for, network_cases, random_weights
+
+seeds = st.integers(0, 2**32 - 1)
 
 
 @settings(max_examples=120, deadline=None, derandomize=True)
@@ -117,3 +120,17 @@ def test_softmax_is_a_distribution_even_for_large_logits():
     p = golden.softmax(np.array([[1000.0, 1000.0, -1000.0]], np.float32))
     assert p.dtype == np.float32
     np.testing.assert_allclose(p, [[0.5, 0.5, 0.0]])
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.integers(900, 4000), st.integers(-128, 127), st.sampled_from(WEIGHT_MODES), st.booleans(), seeds)
+def test_products_are_exact_where_float32_starts_to_lose_ones(depth, zero, mode, biased, seed):
+    rng = np.random.default_rng(seed)
+    weights = random_weights(rng, (5, depth), mode)
+    weights -= (weights > 0) & (rng.random(weights.shape) < 0.3)  # odd and even products mixed
+    weights[4] = rng.choice([126, 127], depth)
+    x = rng.choice([-128, -127] if biased else [126, 127], (3, depth)).astype(np.int8)
+    got = golden.exact_product(x.astype(np.float32), weights, zero)
+    expected = (x.astype(np.int64) - zero) @ weights.T.astype(np.int64)
+    assert got.dtype == np.int32
+    np.testing.assert_array_equal(got, expected)
