@@ -73,6 +73,7 @@ FileName: TypeAlias = Annotated[str, Field(min_length=1)]
 Size: TypeAlias = Annotated[int, Field(ge=1, le=SIZE_LIMIT)]
 Pair: TypeAlias = Annotated[Any, AfterValidator(_pair), PAIR_SCHEMA]
 Padding: TypeAlias = Annotated[Any, AfterValidator(_padding), PADDING_SCHEMA]
+Activation: TypeAlias = Literal["relu", "tanh", "sigmoid"] | None
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -97,7 +98,7 @@ class ConvKeys(LayerKeys):
     )
     dilation: Pair = Field((1, 1), description="number or [height, width]")
     groups: Size = Field(1, description="divides input and output channels")
-    activation: Literal["relu", "tanh", "sigmoid"] | None = Field(None, description="`relu`, `tanh` or `sigmoid` of the output")
+    activation: Activation = Field(None, description="`relu`, `tanh` or `sigmoid` of the output")
 
 
 class FcKeys(LayerKeys):
@@ -105,7 +106,7 @@ class FcKeys(LayerKeys):
 
     kind: Literal["fc"]
     channels: Size = Field(description="outputs")
-    activation: Literal["relu", "tanh", "sigmoid"] | None = Field(None, description="`relu`, `tanh` or `sigmoid` of the output")
+    activation: Activation = Field(None, description="`relu`, `tanh` or `sigmoid` of the output")
 
 
 class PoolKeys(LayerKeys):
