@@ -52,8 +52,8 @@ def _quantity(*examples: str) -> WithJsonSchema:
     return WithJsonSchema({"type": ["integer", "number", "string"], "examples": list(examples)})
 
 
-Size: TypeAlias = Annotated[Any, AfterValidator(_size), _quantity("256 KiB")]
-Clock: TypeAlias = Annotated[Any, AfterValidator(_clock), _quantity("500 MHz")]
+Size: TypeAlias = Annotated[Any, AfterValidator(_size), _quantity("262144", "256 KiB")]
+Clock: TypeAlias = Annotated[Any, AfterValidator(_clock), _quantity("500 MHz", "1 GHz")]
 Rate: TypeAlias = Annotated[Any, AfterValidator(_rate), _quantity("8", "340/7", "34 GB/s")]
 Side: TypeAlias = Annotated[int, Field(ge=1, le=ARRAY_LIMIT)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=COUNT_LIMIT)]

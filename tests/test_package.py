@@ -94,12 +94,6 @@ def test_metadata() -> None:
     assert all(re.search(r">=\d", text) for text in data["dependencies"])  # type: ignore[attr-defined]
 
 
-def test_readme_starts_with_the_two_commands() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    assert blocks[0] == "make run\nmake test\n"
-
-
 def test_documents_that_the_readme_names_exist() -> None:
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
