@@ -82,7 +82,9 @@ def _write(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
-def first_mismatch(values: dict[str, NDArray[np.int8]], golden: dict[str, NDArray[np.int8]], names: dict[str, str]) -> MismatchError | None:
+def first_mismatch(
+    values: dict[str, NDArray[np.int8]], golden: dict[str, NDArray[np.int8]], names: dict[str, str]
+) -> MismatchError | None:
     """The first tensor, in the order of ``names`` (tensor -> layer), that differs from the golden model's."""
     for tensor, layer in names.items():
         got = values.get(tensor)
@@ -92,9 +94,13 @@ def first_mismatch(values: dict[str, NDArray[np.int8]], golden: dict[str, NDArra
         if len(wrong):
             index = tuple(int(i) for i in wrong[0])
             return MismatchError(
-                layer=layer, index=index, expected=int(golden[tensor][index]), got=int(got[index]), differ=len(wrong),
+                layer=layer,
+                index=index,
+                expected=int(golden[tensor][index]),
+                got=int(got[index]),
+                differ=len(wrong),
                 total=got.size,
-            )  # fmt: skip
+            )
     return None
 
 
@@ -103,5 +109,3 @@ def refuse_unobserved(names: dict[str, str], values: dict[str, NDArray[np.int8]]
     missing = [tensor for tensor in names if tensor not in values]
     if missing:
         raise RuntimeError(f"no instruction completes {', '.join(missing)}")
-
-

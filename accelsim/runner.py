@@ -16,13 +16,10 @@ from accelsim.arch import Arch
 from accelsim.bundled import resolve
 from accelsim.compiler.pipeline import Compiled, Observer, compile_network
 from accelsim.errors import ConfigError, MismatchError
+from accelsim.execution import check_options, execute, output_of, run_program
 from accelsim.hw.machine import simulate as simulate_tasks
-from accelsim.isa import functional
 from accelsim.isa.effects import tasks
-from accelsim.isa.probes import Recorder
 from accelsim.isa.program import Program, program_hash
-from accelsim.isa.semantics import execute as execute_instruction
-from accelsim.isa.state import MachineState
 from accelsim.machine_file import load_arch
 from accelsim.nn import golden
 from accelsim.nn.facts import layer_facts, network_facts
@@ -32,10 +29,9 @@ from accelsim.nn.loader import Network, load_network
 from accelsim.nn.quantize import dequantize, quantize_values
 from accelsim.report import build_report
 from accelsim.result import Result, first_mismatch, refuse_unobserved
-from accelsim.trace import Trace
 
-LEVELS = ("cycle", "functional")
-OBJECTIVES = ("cycles",)
+__all__ = ["compile_file", "evaluate", "execute", "open_network", "run"]
+
 EVALUATION_BATCH = 60
 
 
@@ -56,7 +52,9 @@ class Clock:
     def report(self) -> dict[str, float]:
         """The ``host`` part of the report; a stage that did not run took 0 s."""
         stages = {name: self.seconds.get(name, 0.0) for name in ("compile_s", "simulate_s", "golden_s")}
-        return {name: round(value, 6) for name, value in {**stages, "total_s": time.perf_counter() - self._start}.items()}
+        return {
+            name: round(value, 6) for name, value in {**stages, "total_s": time.perf_counter() - self._start}.items()
+        }
 
 
 def run(
@@ -78,7 +76,7 @@ def run(
     a difference from the golden model is not raised but reported (``report["bit_exact"]``, ``mismatch``).
     """
     clock = Clock()
-    _check_options(level, objective, timing_only)
+    check_options(level, objective, timing_only)
     machine = load_arch(arch, dict(set or {}))
     network = open_network(workload)
     images = _images(network, batch, input)
@@ -102,36 +100,19 @@ def compile_file(
     dump: Observer | None = None,
 ) -> Program:
     """Compile a workload; ``dump(stage, text)`` receives the text form of every stage."""
-    _check_options("cycle", objective, False)
+    check_options("cycle", objective, False)
     machine = load_arch(arch, dict(set or {}))
     graph = open_network(workload).quantize()
     return _compile(graph, machine, batch, dump).program
 
 
-def execute(
-    program: Program, *, arch: Arch, level: str = "cycle", timing_only: bool = False
-) -> tuple[Trace | None, MachineState | None]:
-    """Run a checked program on its own data; returns (trace, final memories), each None when not simulated.
-
-    Raises ConfigError when the program was compiled for a machine of another shape.
-    """
-    _check_options(level, "cycles", timing_only)
-    if program.shape_hash and program.shape_hash != arch.shape_hash:
-        raise ConfigError(
-            where="--arch", key="", problem=f"the program was compiled for another machine than {arch.name}",
-            hint="sizes and dataflow must be those it was compiled for; timing may differ",
-        )  # fmt: skip
-    if timing_only:
-        return simulate_tasks(tasks(program, arch), arch), None
-    state = MachineState(arch, program.dram_bytes)
-    state.load_program(program)
-    return _run_values(program, arch, state, level, None), state
-
-
 def evaluate(
-    workload: str | Path, *, arch: str | Path | Arch = "edge", set: Mapping[str, Any] | None = None,
+    workload: str | Path,
+    *,
+    arch: str | Path | Arch = "edge",
+    set: Mapping[str, Any] | None = None,
     batch: int = EVALUATION_BATCH,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Accuracy over the whole test split: float model, int8 golden model and accelerator, compared image by image.
 
     Values are computed by the instruction stream (level functional) in batches. Raises ConfigError for a workload
@@ -151,9 +132,9 @@ def evaluate(
         size = len(inputs)
         if size not in programs:
             programs[size] = _compile(graph, machine, size).program
-        values, _, state = _run_program(graph, programs[size], machine, inputs, "functional")
+        values, _, state = run_program(graph, programs[size], machine, inputs, "functional")
         wanted = golden.run(graph, inputs)
-        got = _output(programs[size], state)
+        got = output_of(programs[size], state)
         exact = exact and _compare(graph, values, wanted, got) is None
         scores.append(tuple(v.reshape(size, -1).argmax(axis=1) for v in (got, wanted[graph.output])))
     accelerator, reference = (np.concatenate(column) for column in zip(*scores))
@@ -164,14 +145,6 @@ def evaluate(
         "accelerator_accuracy": float((accelerator == labels).mean()),
         "bit_exact": exact,
     }
-
-
-def _check_options(level: str, objective: str, timing_only: bool) -> None:
-    for option, value, allowed in (("level", level, LEVELS), ("objective", objective, OBJECTIVES)):
-        if value not in allowed:
-            raise ConfigError(where=option, key="", problem=f"expected {' or '.join(allowed)}, got {value!r}")
-    if timing_only and level == "functional":
-        raise ConfigError(where="level", key="", problem="functional leaves out the time and timing_only the values")
 
 
 def _images(network: Network, batch: int | None, given: NDArray[Any] | None) -> NDArray[np.float32]:
@@ -193,15 +166,24 @@ def _images(network: Network, batch: int | None, given: NDArray[Any] | None) -> 
 
 def _compile(graph: QGraph, machine: Arch, batch: int, observe: Observer | None = None) -> Compiled:
     return compile_network(
-        graph, machine, batch=batch, observe=observe,
+        graph,
+        machine,
+        batch=batch,
+        observe=observe,
         evaluate=lambda program: simulate_tasks(tasks(program, machine), machine).cycles,
-    )  # fmt: skip
+    )
 
 
 def _simulate(
-    network: Network, graph: QGraph, compiled: Compiled, machine: Arch, images: NDArray[np.float32], level: str,
-    timing_only: bool, clock: Clock,
-) -> Result:  # fmt: skip
+    network: Network,
+    graph: QGraph,
+    compiled: Compiled,
+    machine: Arch,
+    images: NDArray[np.float32],
+    level: str,
+    timing_only: bool,
+    clock: Clock,
+) -> Result:
     program, batch = compiled.program, len(images)
     outputs: dict[str, NDArray[Any]] = {}
     labels, mismatch, bit_exact = None, None, None
@@ -209,57 +191,32 @@ def _simulate(
         trace = clock.measure("simulate_s", lambda: simulate_tasks(tasks(program, machine), machine))
     else:
         inputs = quantize_values(images, graph.tensors[graph.input])
-        values, trace, state = clock.measure(
-            "simulate_s", lambda: _run_program(graph, program, machine, inputs, level)
-        )
+        values, trace, state = clock.measure("simulate_s", lambda: run_program(graph, program, machine, inputs, level))
         wanted = clock.measure("golden_s", lambda: golden.run(graph, inputs))
-        outputs[graph.output] = _output(program, state)
+        outputs[graph.output] = output_of(program, state)
         mismatch = _compare(graph, values, wanted, outputs[graph.output])
         bit_exact = mismatch is None
         labels = _classify(network, graph, outputs)
     report = build_report(
-        workload=network.name, arch=machine, program_hash=program_hash(program),
-        instructions=len(program.instructions), trace=trace, layers=program.layers, layer_of=program.layer_of,
-        facts=layer_facts(graph, batch), network=network_facts(graph, batch), packing=compiled.packing,
-        bit_exact=bit_exact, host=clock.report(), version=version("accelsim"), fused=compiled.fused,
+        workload=network.name,
+        arch=machine,
+        program_hash=program_hash(program),
+        instructions=len(program.instructions),
+        trace=trace,
+        layers=program.layers,
+        layer_of=program.layer_of,
+        facts=layer_facts(graph, batch),
+        network=network_facts(graph, batch),
+        packing=compiled.packing,
+        bit_exact=bit_exact,
+        host=clock.report(),
+        version=version("accelsim"),
+        fused=compiled.fused,
         options={"batch": batch, "level": level, "timing_only": timing_only, "objective": "cycles"},
-    )  # fmt: skip
+    )
     return Result(
         report=report, outputs=outputs, program=program, arch=machine, trace=trace, labels=labels, mismatch=mismatch
     )
-
-
-def _run_program(
-    graph: QGraph, program: Program, machine: Arch, inputs: NDArray[np.int8], level: str
-) -> tuple[dict[str, NDArray[np.int8]], Trace | None, MachineState]:
-    """Values of every tensor as they were completed, the trace, the final memories."""
-    state = MachineState(machine, program.dram_bytes)
-    state.load_program(program)
-    region = next(r for r in program.regions if r.role == "input")
-    state.write_region(region, inputs)
-    shapes = {name: (len(inputs), *tensor.shape) for name, tensor in graph.tensors.items()}
-    recorder = Recorder(program, state, shapes)
-    return recorder.tensors, _run_values(program, machine, state, level, recorder), state
-
-
-def _run_values(
-    program: Program, machine: Arch, state: MachineState, level: str, recorder: Recorder | None
-) -> Trace | None:
-    """Execute on ``state``: in program order, or each instruction in the cycle in which it lands."""
-    if level == "functional":
-        functional.run(program, state, recorder.land if recorder else None)
-        return None
-
-    def land(index: int) -> None:
-        execute_instruction(program.instructions[index], state)
-        if recorder is not None:
-            recorder.land(index)
-
-    return simulate_tasks(tasks(program, machine), machine, on_land=land)
-
-
-def _output(program: Program, state: MachineState) -> NDArray[Any]:
-    return state.read_region(next(r for r in program.regions if r.role == "output"))
 
 
 def _compare(
@@ -278,9 +235,7 @@ def _compare(
 def _observed(graph: QGraph) -> dict[str, str]:
     """Every tensor that instructions compute, with its layer."""
     return {
-        layer.output: graph.row_of[layer.name]
-        for layer in graph.layers
-        if not isinstance(layer, QReshape | QSoftmax)
+        layer.output: graph.row_of[layer.name] for layer in graph.layers if not isinstance(layer, QReshape | QSoftmax)
     }
 
 

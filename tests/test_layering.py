@@ -35,12 +35,16 @@ ALLOWED = {
     "compiler": {"compiler", "errors", "arch", "isa", "timing", "nn.graph", "nn.shapes"},
     "report": {"arch", "cyclesplit", "isa.protocol", "trace"},
     "result": {"arch", "errors", "isa", "machine_file", "report", "trace"},
-    "runner": {"arch", "bundled", "compiler", "errors", "hw", "isa", "machine_file", "nn", "numerics", "report",
-               "result", "trace"},
+    "execution": {"arch", "errors", "hw", "isa", "nn.graph", "trace"},
+    "result": {"arch", "errors", "isa", "machine_file", "report", "trace"},
+    "runner": {
+        "arch", "bundled", "compiler", "errors", "execution", "hw", "isa", "machine_file", "nn", "numerics", "report",
+        "result", "trace", "yamlio",
+    },
     "cli": {"cli", "arch", "bundled", "errors", "isa", "machine_file", "machine_schema", "nn", "report", "result",
             "runner", "spelling", "trace"},
     "__main__": {"cli"},
-    "__init__": {"arch", "isa", "machine_file", "nn", "report", "result", "runner"},
+    "__init__": {"arch", "machine_file", "nn", "report", "result", "runner"},
 }  # fmt: skip
 """What each module or package may import, as names below ``accelsim``; a package stands for all it holds."""
 
@@ -52,7 +56,7 @@ LIBRARIES = {
     "rich": {"cli/tables"},
     "matplotlib": set(),
     "pandas": {"result"},
-    "numpy": {"numerics", "isa", "nn", "timing", "cyclesplit", "trace", "hw", "compiler", "report", "result", "runner",
+    "numpy": {"numerics", "isa", "nn", "timing", "cyclesplit", "trace", "hw", "compiler", "report", "result", "execution", "runner",
               "cli"},
 }  # fmt: skip
 """Third-party libraries and the only modules or packages that may import them."""

@@ -109,9 +109,14 @@ def param_row(s: Scheduler, op: Op, index: int) -> int:
         assert address is not None
         run, pitch = 4 * group.lanes, 4 * s.arch.array.cols
         s.stream.load_rows(
-            Memory.PARAM, dram=address, local=start * pitch, rows=2 * group.count, run=run, dram_pitch=run,
+            Memory.PARAM,
+            dram=address,
+            local=start * pitch,
+            rows=2 * group.count,
+            run=run,
+            dram_pitch=run,
             local_pitch=pitch,
-        )  # fmt: skip
+        )
     return start + 2 * (index - group.first)
 
 
@@ -123,9 +128,14 @@ def table_row(s: Scheduler, op: Op) -> int:
         address = s.layout.known(key)
         assert address is not None
         s.stream.load_rows(
-            Memory.PARAM, dram=address, local=start * 4 * s.arch.array.cols, rows=1, run=256, dram_pitch=256,
+            Memory.PARAM,
+            dram=address,
+            local=start * 4 * s.arch.array.cols,
+            rows=1,
+            run=256,
+            dram_pitch=256,
             local_pitch=256,
-        )  # fmt: skip
+        )
     return start
 
 
@@ -139,15 +149,25 @@ def _gemm(
     taps, rows = piece.taps[1] - piece.taps[0], piece.rows[1] - piece.rows[0]
     s.stream.add(
         Gemm(
-            overwrite=int(first), k=piece.k, n=part.pixels * block.count, wgt=wgt, x=x, a=part.acc,
-            r0=piece.count, xr0=piece.k if piece.count > 1 else 0,
-            r1=taps, xr1=tap_step if taps > 1 else 0,
-            r2=rows, xr2=row_step if rows > 1 else 0,
-            m0=part.groups, xm0=part.pixels * w.stride[1] * source.pixel_pitch if part.groups > 1 else 0,
+            overwrite=int(first),
+            k=piece.k,
+            n=part.pixels * block.count,
+            wgt=wgt,
+            x=x,
+            a=part.acc,
+            r0=piece.count,
+            xr0=piece.k if piece.count > 1 else 0,
+            r1=taps,
+            xr1=tap_step if taps > 1 else 0,
+            r2=rows,
+            xr2=row_step if rows > 1 else 0,
+            m0=part.groups,
+            xm0=part.pixels * w.stride[1] * source.pixel_pitch if part.groups > 1 else 0,
             am0=1 if part.groups > 1 else 0,
-            m1=tile.rows, xm1=w.stride[0] * source.row_pitch if tile.rows > 1 else 0,
+            m1=tile.rows,
+            xm1=w.stride[0] * source.row_pitch if tile.rows > 1 else 0,
             am1=part.groups if tile.rows > 1 else 0,
-        )  # fmt: skip
+        )
     )
 
 
@@ -157,11 +177,24 @@ def _requantize(s: Scheduler, op: MatOp, packing: Packing, b: int, tile: Tile, p
     step = part.pixels * target.pixel_pitch
     index = s.stream.add(
         Alu(
-            op=AluOp.RQ, operand=Operand.PARAM, src_mem=Memory.ACC, dst_mem=Memory.UB, n=part.pixels * block.count,
-            m0=part.groups, m1=tile.rows, src=part.acc, sm0=1 if part.groups > 1 else 0,
-            sm1=part.groups if tile.rows > 1 else 0, dst=dst, dm0=step if part.groups > 1 else 0,
-            dm1=target.row_pitch if tile.rows > 1 else 0, param=param_row(s, op, b), zero=op.zero, lo=op.lo, hi=op.hi,
-        )  # fmt: skip
+            op=AluOp.RQ,
+            operand=Operand.PARAM,
+            src_mem=Memory.ACC,
+            dst_mem=Memory.UB,
+            n=part.pixels * block.count,
+            m0=part.groups,
+            m1=tile.rows,
+            src=part.acc,
+            sm0=1 if part.groups > 1 else 0,
+            sm1=part.groups if tile.rows > 1 else 0,
+            dst=dst,
+            dm0=step if part.groups > 1 else 0,
+            dm1=target.row_pitch if tile.rows > 1 else 0,
+            param=param_row(s, op, b),
+            zero=op.zero,
+            lo=op.lo,
+            hi=op.hi,
+        )
     )
     at = tensor_offset(w, tile.image, tile.row, part.col) + block.first
     loops = (part.groups, step, part.pixels * w.out_c), (tile.rows, target.row_pitch, w.out_w * w.out_c)
@@ -179,7 +212,19 @@ def table_in_place(s: Scheduler, op: Op, at: int, lanes: int, inner: tuple[int, 
     dm0, dm1 = inner[1] if inner[0] > 1 else 0, outer[1] if outer[0] > 1 else 0
     return s.stream.add(
         Alu(
-            op=AluOp.LUT, operand=Operand.PARAM, src_mem=Memory.UB, dst_mem=Memory.UB, n=lanes, m0=inner[0],
-            m1=outer[0], src=at, sm0=dm0, sm1=dm1, dst=at, dm0=dm0, dm1=dm1, param=table_row(s, op),
-        )  # fmt: skip
+            op=AluOp.LUT,
+            operand=Operand.PARAM,
+            src_mem=Memory.UB,
+            dst_mem=Memory.UB,
+            n=lanes,
+            m0=inner[0],
+            m1=outer[0],
+            src=at,
+            sm0=dm0,
+            sm1=dm1,
+            dst=at,
+            dm0=dm0,
+            dm1=dm1,
+            param=table_row(s, op),
+        )
     )

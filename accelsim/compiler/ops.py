@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from accelsim.errors import GraphError
 from accelsim.nn.graph import Pads, QConv, QGraph, QLut, QPool, QReshape, QSoftmax, Tensor
 
+ONE = np.float32(1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
@@ -84,9 +86,9 @@ class VecOp(Op):
 
     kind: str
     zero_in: int = 0
-    scale_in: np.float32 = np.float32(1)
+    scale_in: np.float32 = ONE
     zero: int = 0
-    scale: np.float32 = np.float32(1)
+    scale: np.float32 = ONE
     include_pad: bool = False
     lo: int = -128
     hi: int = 127
@@ -125,9 +127,15 @@ def lower(graph: QGraph, batch: int) -> Lowered:
             continue
         ops.append(_lower_layer(graph, layer, row_of[layer.name], batch))
     return Lowered(
-        ops=tuple(ops), tensors=dict(graph.tensors), root=root, input=graph.input, output=graph.output,
-        batch=batch, layers=tuple(dict.fromkeys(op.layer for op in ops)), fused=fused,
-    )  # fmt: skip
+        ops=tuple(ops),
+        tensors=dict(graph.tensors),
+        root=root,
+        input=graph.input,
+        output=graph.output,
+        batch=batch,
+        layers=tuple(dict.fromkeys(op.layer for op in ops)),
+        fused=fused,
+    )
 
 
 def _attachable(graph: QGraph, producer: Op, layer: QLut) -> bool:
@@ -144,18 +152,36 @@ def _lower_layer(graph: QGraph, layer: QConv | QPool | QLut, row: str, batch: in
         case QPool():
             window = _window(source, target, kernel=layer.kernel, stride=layer.stride, pads=layer.pads)
             return VecOp(
-                name=layer.name, layer=row, input=layer.input, output=layer.output, raw=layer.output, window=window,
-                batched=False, kind="max" if layer.kind == "maxpool" else "avg", zero_in=source.zero,
-                scale_in=source.scale, zero=target.zero, scale=target.scale, include_pad=layer.count_include_pad,
-                lo=layer.lo, hi=layer.hi,
-            )  # fmt: skip
+                name=layer.name,
+                layer=row,
+                input=layer.input,
+                output=layer.output,
+                raw=layer.output,
+                window=window,
+                batched=False,
+                kind="max" if layer.kind == "maxpool" else "avg",
+                zero_in=source.zero,
+                scale_in=source.scale,
+                zero=target.zero,
+                scale=target.scale,
+                include_pad=layer.count_include_pad,
+                lo=layer.lo,
+                hi=layer.hi,
+            )
         case QLut():
             flat = source.shape[:2] == (1, 1)
             window = _batch_window(source.size, target.size, batch) if flat else _window(source, target)
             return VecOp(
-                name=layer.name, layer=row, input=layer.input, output=layer.output, raw=layer.output, window=window,
-                batched=flat, kind="lut", table=layer.table,
-            )  # fmt: skip
+                name=layer.name,
+                layer=row,
+                input=layer.input,
+                output=layer.output,
+                raw=layer.output,
+                window=window,
+                batched=flat,
+                kind="lut",
+                table=layer.table,
+            )
 
 
 def _lower_conv(layer: QConv, row: str, source: Tensor, target: Tensor, batch: int) -> MatOp:
@@ -169,16 +195,25 @@ def _lower_conv(layer: QConv, row: str, source: Tensor, target: Tensor, batch: i
         weights = np.ascontiguousarray(weights.reshape(weights.shape[0], 1, 1, -1))
         window = _batch_window(source.size, target.size, batch)
     else:
-        window = _window(
-            source, target, kernel=kernel, stride=layer.stride, pads=layer.pads, dilation=layer.dilation
-        )
+        window = _window(source, target, kernel=kernel, stride=layer.stride, pads=layer.pads, dilation=layer.dilation)
     total = weights.astype(np.int64).sum(axis=(1, 2, 3))
     bias = (layer.bias.astype(np.int64) - source.zero * total).astype(np.uint32).view(np.int32)
     return MatOp(
-        name=layer.name, layer=row, input=layer.input, output=layer.output, raw=layer.output, window=window,
-        batched=batched, weights=weights, bias=bias, scale=layer.scale, groups=layer.groups, zero=target.zero,
-        lo=layer.lo, hi=layer.hi,
-    )  # fmt: skip
+        name=layer.name,
+        layer=row,
+        input=layer.input,
+        output=layer.output,
+        raw=layer.output,
+        window=window,
+        batched=batched,
+        weights=weights,
+        bias=bias,
+        scale=layer.scale,
+        groups=layer.groups,
+        zero=target.zero,
+        lo=layer.lo,
+        hi=layer.hi,
+    )
 
 
 def _window(
@@ -191,10 +226,17 @@ def _window(
     dilation: tuple[int, int] = (1, 1),
 ) -> Window:
     return Window(
-        in_h=source.shape[0], in_w=source.shape[1], in_c=source.shape[2],
-        out_h=target.shape[0], out_w=target.shape[1], out_c=target.shape[2],
-        kernel=kernel, stride=stride, pads=pads, dilation=dilation,
-    )  # fmt: skip
+        in_h=source.shape[0],
+        in_w=source.shape[1],
+        in_c=source.shape[2],
+        out_h=target.shape[0],
+        out_w=target.shape[1],
+        out_c=target.shape[2],
+        kernel=kernel,
+        stride=stride,
+        pads=pads,
+        dilation=dilation,
+    )
 
 
 def _batch_window(in_c: int, out_c: int, batch: int) -> Window:

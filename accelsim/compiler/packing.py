@@ -180,9 +180,9 @@ def weight_runs(op: MatOp, packing: Packing, block: Block) -> NDArray[np.int8]:
 def slab_data(runs: NDArray[np.int8], slab: Slab) -> NDArray[np.int8]:
     """The WGT rows of a slab, (slab_rows, lanes) int8, in the order in which gemm consumes them."""
     lanes = runs.shape[3]
-    return np.concatenate([
-        runs[slice(*p.rows), slice(*p.taps), p.at : p.at + p.k * p.count].reshape(-1, lanes) for p in slab
-    ])  # fmt: skip
+    return np.concatenate(
+        [runs[slice(*p.rows), slice(*p.taps), p.at : p.at + p.k * p.count].reshape(-1, lanes) for p in slab]
+    )
 
 
 def param_rows(op: MatOp, packing: Packing, block: Block, lanes: int) -> NDArray[np.uint32]:

@@ -95,9 +95,13 @@ def _check_capacity(lowered: Lowered, arch: Arch) -> None:
         for resource, need, limit, term in demands:
             if need > limit:
                 raise CapacityError(
-                    where=op.layer, resource=resource, demand_bytes=need, limit_bytes=limit, terms=((term, need),),
+                    where=op.layer,
+                    resource=resource,
+                    demand_bytes=need,
+                    limit_bytes=limit,
+                    terms=((term, need),),
                     levers=(f"{resource.lower()}.size of at least {need} bytes fits",),
-                )  # fmt: skip
+                )
 
 
 def _rooms(lowered: Lowered, placement: Placement, arch: Arch) -> dict[str, tuple[Room, int]]:
@@ -105,12 +109,9 @@ def _rooms(lowered: Lowered, placement: Placement, arch: Arch) -> dict[str, tupl
     rooms: dict[str, tuple[Room, int]] = {}
     for chain, (base, size) in zip(placement.chains, placement.workspace):
         homes = [
-            (lowered.root[op.input] in placement.homes, lowered.root[op.output] in placement.homes)
-            for op in chain.ops
+            (lowered.root[op.input] in placement.homes, lowered.root[op.output] in placement.homes) for op in chain.ops
         ]
-        least = [
-            least_strip_bytes(op, input_on_chip=i, output_on_chip=o) for op, (i, o) in zip(chain.ops, homes)
-        ]
+        least = [least_strip_bytes(op, input_on_chip=i, output_on_chip=o) for op, (i, o) in zip(chain.ops, homes)]
         users = sum(1 for need in least if need) or 1
         spare = max(0, size - sum(least)) // users
         for op, (on_in, on_out), need in zip(chain.ops, homes, least):
@@ -128,13 +129,12 @@ def _plans(lowered: Lowered, placement: Placement, arch: Arch, grain: float) -> 
 def _emit(lowered: Lowered, placement: Placement, plans: dict[str, Plan], arch: Arch) -> Compiled:
     layout = DramLayout(align=max(64, arch.dram.burst_bytes))
     store_constants(lowered.ops, plans, layout, arch)
-    constants = layout.size
     tensors = _dram_tensors(lowered, placement, layout)
     rooms = _rooms(lowered, placement, arch)
     bases = {name: base for name, (_, base) in rooms.items()}
     stream = Scheduler(lowered, placement, plans, bases, layout, tensors, arch).run()
     edges = find_edges(stream.instructions, arch, layout.size)
-    program = _program(lowered, stream, edges, layout, tensors, constants, arch)
+    program = _program(lowered, stream, edges, layout, tensors, arch)
     packing = {op.layer: _packing_text(op, plans[op.name]) for op in reversed(lowered.ops)}
     return Compiled(program=program, packing=packing, fused=lowered.fused)
 
@@ -159,7 +159,12 @@ def _used(lowered: Lowered, root: str) -> bool:
 
 
 def _program(
-    lowered: Lowered, stream: Stream, edges: Edges, layout: DramLayout, tensors: dict[str, int], constants: int, arch: Arch
+    lowered: Lowered,
+    stream: Stream,
+    edges: Edges,
+    layout: DramLayout,
+    tensors: dict[str, int],
+    arch: Arch,
 ) -> Program:
     order = program_order(stream.instructions, edges, arch)
     place_of = {old: new for new, old in enumerate(order)}
@@ -172,7 +177,7 @@ def _program(
         instructions=tuple(instructions),
         image=layout.image(),
         dram_bytes=layout.size,
-        regions=_regions(lowered, tensors, constants),
+        regions=_regions(lowered, tensors),
         layers=lowered.layers,
         layer_of=(*(number[stream.layers[i]] for i in order), last),
         tile_of=(*(stream.tiles[i] for i in order), "end"),
@@ -183,7 +188,7 @@ def _program(
     )
 
 
-def _regions(lowered: Lowered, tensors: dict[str, int], constants: int) -> tuple[DramRegion, ...]:
+def _regions(lowered: Lowered, tensors: dict[str, int]) -> tuple[DramRegion, ...]:
     regions: list[DramRegion] = []
     output = lowered.root[lowered.output]
     for name, address in tensors.items():
@@ -191,20 +196,32 @@ def _regions(lowered: Lowered, tensors: dict[str, int], constants: int) -> tuple
         role = "input" if name == lowered.input else "output" if name == output else "scratch"
         regions.append(
             DramRegion(
-                name=name, role=role, dtype="int8", shape=(lowered.batch, *tensor.shape), address=address,
-                scale=float(tensor.scale), zero=tensor.zero,
-            )  # fmt: skip
+                name=name,
+                role=role,
+                dtype="int8",
+                shape=(lowered.batch, *tensor.shape),
+                address=address,
+                scale=float(tensor.scale),
+                zero=tensor.zero,
+            )
         )
     return tuple(regions)
 
 
-def _report(observe: Observer, lowered: Lowered, placement: Placement, plans: dict[str, Plan], program: Program) -> None:
+def _report(
+    observe: Observer, lowered: Lowered, placement: Placement, plans: dict[str, Plan], program: Program
+) -> None:
     """Text forms of every stage, for ``--dump``."""
     observe("lower", "\n".join(f"{op.name}: {op.input} -> {op.output} {op.window}" for op in lowered.ops))
-    observe("place", "\n".join(
-        f"{h.tensor}: UB {h.base}..{h.base + h.image_bytes * h.images}" for h in placement.homes.values()
-    ))  # fmt: skip
+    observe(
+        "place",
+        "\n".join(f"{h.tensor}: UB {h.base}..{h.base + h.image_bytes * h.images}" for h in placement.homes.values()),
+    )
     observe("tile", "\n".join(f"{name}: {plan.text()}" for name, plan in plans.items()))
-    observe("schedule", "\n".join(
-        f"{i}: {program.layers[layer]} {tile}" for i, (layer, tile) in enumerate(zip(program.layer_of, program.tile_of))
-    ))  # fmt: skip
+    observe(
+        "schedule",
+        "\n".join(
+            f"{i}: {program.layers[layer]} {tile}"
+            for i, (layer, tile) in enumerate(zip(program.layer_of, program.tile_of))
+        ),
+    )

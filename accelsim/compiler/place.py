@@ -166,9 +166,16 @@ def _homes(lowered: Lowered, chains: tuple[Chain, ...]) -> list[Home]:
         images = lowered.batch if crossing else min(lowered.batch, 2) if tensor == lowered.input else 1
         homes.append(
             Home(
-                tensor=tensor, on_chip=True, base=0, height=height, width=width, channels=channels, border=border,
-                image_bytes=pixels * channels, images=images,
-            )  # fmt: skip
+                tensor=tensor,
+                on_chip=True,
+                base=0,
+                height=height,
+                width=width,
+                channels=channels,
+                border=border,
+                image_bytes=pixels * channels,
+                images=images,
+            )
         )
     return homes
 
@@ -185,9 +192,16 @@ def _assign(
         if base + size > arch.ub_bytes:
             return {}, first
         homes[home.tensor] = Home(
-            tensor=home.tensor, on_chip=True, base=base, height=home.height, width=home.width,
-            channels=home.channels, border=home.border, image_bytes=home.image_bytes, images=home.images,
-        )  # fmt: skip
+            tensor=home.tensor,
+            on_chip=True,
+            base=base,
+            height=home.height,
+            width=home.width,
+            channels=home.channels,
+            border=home.border,
+            image_bytes=home.image_bytes,
+            images=home.images,
+        )
     for t, chain in enumerate(chains):
         room = _largest_gap(homes, lives, t, arch)[1]
         if any(_least(op, lowered, homes) > room for op in chain.ops):
@@ -198,8 +212,9 @@ def _assign(
 def _least(op: Op, lowered: Lowered, homes: dict[str, Home]) -> int:
     return least_strip_bytes(
         op,
-        input_on_chip=lowered.root[op.input] in homes, output_on_chip=lowered.root[op.output] in homes,
-    )  # fmt: skip
+        input_on_chip=lowered.root[op.input] in homes,
+        output_on_chip=lowered.root[op.output] in homes,
+    )
 
 
 def _taken(homes: dict[str, Home], lives: dict[str, tuple[int, int]], first: int, last: int) -> list[tuple[int, int]]:

@@ -20,7 +20,6 @@ from accelsim.compiler.tile import Plan
 from accelsim.compiler.vector import vector_jobs
 from accelsim.isa.protocol import Memory
 
-
 INPUT_PARTS = 4
 """Loads that bring in an image that stays on chip, at most."""
 
@@ -118,9 +117,14 @@ class Scheduler:
                 self._fill(home, None, op.input)
                 size = home.height * home.width * home.channels
                 self.stream.load_rows(
-                    Memory.UB, dram=self.dram_of(op.input), local=home.base, rows=self.lowered.batch, run=size,
-                    dram_pitch=size, local_pitch=home.image_bytes,
-                )  # fmt: skip
+                    Memory.UB,
+                    dram=self.dram_of(op.input),
+                    local=home.base,
+                    rows=self.lowered.batch,
+                    run=size,
+                    dram_pitch=size,
+                    local_pitch=home.image_bytes,
+                )
                 self._loaded[root, image] = 1
             return
         if first == 0:
@@ -130,9 +134,14 @@ class Scheduler:
             rows = min(home.height, max(rows, first + -(-home.height // INPUT_PARTS)))
             run = home.width * home.channels
             self.stream.load_rows(
-                Memory.UB, dram=self.dram_of(op.input) + (image * home.height + first) * run,
-                local=home.pixel(image, first, 0), rows=rows - first, run=run, dram_pitch=run, local_pitch=home.pitch,
-            )  # fmt: skip
+                Memory.UB,
+                dram=self.dram_of(op.input) + (image * home.height + first) * run,
+                local=home.pixel(image, first, 0),
+                rows=rows - first,
+                run=run,
+                dram_pitch=run,
+                local_pitch=home.pitch,
+            )
             self._loaded[root, image] = rows
 
     def _fill(self, home: Home, image: int | None, tensor: str) -> None:
@@ -162,14 +171,24 @@ class Scheduler:
         size = home.height * row
         if op.batched:
             self.stream.store_rows(
-                dram=self.dram_of(op.output), local=home.base, rows=self.lowered.batch, cols=1, run=size,
-                dram_pitch=(size, size), local_pitch=(home.image_bytes, size),
-            )  # fmt: skip
+                dram=self.dram_of(op.output),
+                local=home.base,
+                rows=self.lowered.batch,
+                cols=1,
+                run=size,
+                dram_pitch=(size, size),
+                local_pitch=(home.image_bytes, size),
+            )
         else:
             self.stream.store_rows(
-                dram=self.dram_of(op.output) + image * size, local=home.pixel(image, 0, 0), rows=home.height, cols=1,
-                run=row, dram_pitch=(row, row), local_pitch=(home.pitch, row),
-            )  # fmt: skip
+                dram=self.dram_of(op.output) + image * size,
+                local=home.pixel(image, 0, 0),
+                rows=home.height,
+                cols=1,
+                run=row,
+                dram_pitch=(row, row),
+                local_pitch=(home.pitch, row),
+            )
 
     def input_view(self, op: Op, tile: Tile) -> View:
         """Where the tile finds its input; loads the strip when the tensor lives in DRAM."""
@@ -197,9 +216,14 @@ class Scheduler:
         w = op.window
         at = ((tile.image * w.out_h + tile.row) * w.out_w + tile.col) * w.out_c + first
         self.stream.store_rows(
-            dram=self.dram_of(op.output) + at, local=view.at(tile.row, tile.col), rows=tile.rows, cols=tile.cols,
-            run=channels, dram_pitch=(w.out_w * w.out_c, w.out_c), local_pitch=(view.row_pitch, view.pixel_pitch),
-        )  # fmt: skip
+            dram=self.dram_of(op.output) + at,
+            local=view.at(tile.row, tile.col),
+            rows=tile.rows,
+            cols=tile.cols,
+            run=channels,
+            dram_pitch=(w.out_w * w.out_c, w.out_c),
+            local_pitch=(view.row_pitch, view.pixel_pitch),
+        )
 
     def _strip(self, op: Op, side: str, key: object) -> tuple[int, bool]:
         """(address, whether it is new) of the strip buffer that holds ``key``; buffers are used in turn."""
@@ -230,8 +254,12 @@ class Scheduler:
             self.stream.fill(base, used, self.lowered.tensors[op.input].zero)
         if y1 > y0 and x1 > x0:
             self.stream.load_rows(
-                Memory.UB, dram=self.dram_of(op.input) + ((tile.image * w.in_h + y0) * w.in_w + x0) * w.in_c,
-                local=view.at(y0, x0), rows=y1 - y0, run=(x1 - x0) * w.in_c, dram_pitch=w.in_w * w.in_c,
+                Memory.UB,
+                dram=self.dram_of(op.input) + ((tile.image * w.in_h + y0) * w.in_w + x0) * w.in_c,
+                local=view.at(y0, x0),
+                rows=y1 - y0,
+                run=(x1 - x0) * w.in_c,
+                dram_pitch=w.in_w * w.in_c,
                 local_pitch=pitch,
-            )  # fmt: skip
+            )
         return view

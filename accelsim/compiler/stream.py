@@ -86,14 +86,21 @@ class Stream:
         self.tiles.append(self.tile)
         return len(self.instructions) - 1
 
-    def load_rows(self, memory: Memory, *, dram: int, local: int, rows: int, run: int, dram_pitch: int, local_pitch: int) -> None:
+    def load_rows(
+        self, memory: Memory, *, dram: int, local: int, rows: int, run: int, dram_pitch: int, local_pitch: int
+    ) -> None:
         """DRAM -> scratchpad, ``rows`` runs of ``run`` bytes."""
         for first, count, length in _pieces(rows, run, joined=run == dram_pitch == local_pitch):
             self.add(
                 Load(
-                    memory=memory, dram=dram + first * dram_pitch, local=local + first * local_pitch, run=length,
-                    n0=count, ds0=dram_pitch if count > 1 else 0, ls0=local_pitch if count > 1 else 0,
-                )  # fmt: skip
+                    memory=memory,
+                    dram=dram + first * dram_pitch,
+                    local=local + first * local_pitch,
+                    run=length,
+                    n0=count,
+                    ds0=dram_pitch if count > 1 else 0,
+                    ls0=local_pitch if count > 1 else 0,
+                )
             )
 
     def fill(self, local: int, size: int, value: int) -> None:
@@ -102,26 +109,61 @@ class Stream:
             part = min(MAX_RUN, size - first)
             self.add(Load(memory=Memory.UB, fill=1, dram=value & 0xFF, local=local + first, run=part))
 
-    def store_rows(self, *, dram: int, local: int, rows: int, cols: int, run: int, dram_pitch: tuple[int, int], local_pitch: tuple[int, int]) -> None:
+    def store_rows(
+        self,
+        *,
+        dram: int,
+        local: int,
+        rows: int,
+        cols: int,
+        run: int,
+        dram_pitch: tuple[int, int],
+        local_pitch: tuple[int, int],
+    ) -> None:
         """UB -> DRAM: ``rows`` x ``cols`` runs of ``run`` bytes; pitches are (row, column)."""
         if run == dram_pitch[1] == local_pitch[1]:
             run, cols, dram_pitch, local_pitch = run * cols, 1, (dram_pitch[0], 0), (local_pitch[0], 0)
         for first, count, length in _pieces(rows, run, joined=cols == 1 and run == dram_pitch[0] == local_pitch[0]):
             self.add(
                 Store(
-                    memory=Memory.UB, dram=dram + first * dram_pitch[0], local=local + first * local_pitch[0],
-                    run=length, n0=cols, ds0=dram_pitch[1] if cols > 1 else 0, ls0=local_pitch[1] if cols > 1 else 0,
-                    n1=count, ds1=dram_pitch[0] if count > 1 else 0, ls1=local_pitch[0] if count > 1 else 0,
-                )  # fmt: skip
+                    memory=Memory.UB,
+                    dram=dram + first * dram_pitch[0],
+                    local=local + first * local_pitch[0],
+                    run=length,
+                    n0=cols,
+                    ds0=dram_pitch[1] if cols > 1 else 0,
+                    ls0=local_pitch[1] if cols > 1 else 0,
+                    n1=count,
+                    ds1=dram_pitch[0] if count > 1 else 0,
+                    ls1=local_pitch[0] if count > 1 else 0,
+                )
             )
 
-    def probe(self, index: int, tensor: str, run: int, ub: int, at: int, inner: tuple[int, int, int], outer: tuple[int, int, int]) -> None:
+    def probe(
+        self,
+        index: int,
+        tensor: str,
+        run: int,
+        ub: int,
+        at: int,
+        inner: tuple[int, int, int],
+        outer: tuple[int, int, int],
+    ) -> None:
         """Note that instruction ``index`` leaves part of ``tensor`` in UB; loops are (count, UB step, tensor step)."""
         self.probes.append(
             Probe(
-                index=index, tensor=tensor, run=run, ub=ub, at=at, count0=inner[0], us0=inner[1], ts0=inner[2],
-                count1=outer[0], us1=outer[1], ts1=outer[2],
-            )  # fmt: skip
+                index=index,
+                tensor=tensor,
+                run=run,
+                ub=ub,
+                at=at,
+                count0=inner[0],
+                us0=inner[1],
+                ts0=inner[2],
+                count1=outer[0],
+                us1=outer[1],
+                ts1=outer[2],
+            )
         )
 
 

@@ -60,12 +60,19 @@ class _Conflicts:
     def __init__(self, arch: Arch, dram_bytes: int) -> None:
         cols = arch.array.cols
         self._grain = {
-            Memory.UB: 1, Memory.WGT: cols, Memory.ACC: 4 * cols, Memory.PARAM: 4 * cols, Memory.DRAM: 64,
-        }  # fmt: skip
+            Memory.UB: 1,
+            Memory.WGT: cols,
+            Memory.ACC: 4 * cols,
+            Memory.PARAM: 4 * cols,
+            Memory.DRAM: 64,
+        }
         sizes = {
-            Memory.UB: arch.ub_bytes, Memory.WGT: arch.wgt_rows, Memory.ACC: arch.acc_rows,
-            Memory.PARAM: arch.param_rows, Memory.DRAM: -(-dram_bytes // 64),
-        }  # fmt: skip
+            Memory.UB: arch.ub_bytes,
+            Memory.WGT: arch.wgt_rows,
+            Memory.ACC: arch.acc_rows,
+            Memory.PARAM: arch.param_rows,
+            Memory.DRAM: -(-dram_bytes // 64),
+        }
         self._sizes, self._arch = sizes, arch
         self._last: dict[tuple[Memory, bool, Unit], NDArray[np.int32]] = {}
 

@@ -47,8 +47,8 @@ class Plan:
         order = "weights outer" if self.weights_outer else "pixels outer"
         packed = ""
         if self.packing is not None:
-            packed = f" k={self.packing.k} chunks={self.packing.chunks} tail={self.packing.tail} blocks={len(self.packing.blocks)}"
-            packed += f" pixels={self.packing.pixels} {order}"
+            p = self.packing
+            packed = f" k={p.k} chunks={p.chunks} tail={p.tail} blocks={len(p.blocks)} pixels={p.pixels} {order}"
         strips = f" strips in={self.strips_in} out={self.strips_out}" if self.strips_in or self.strips_out else ""
         return f"{self.rows}x{self.cols}{packed}{strips} ~{self.cost_cycles:.0f} cycles"
 
@@ -129,10 +129,14 @@ def _fit(op: Op, arch: Arch, room: Room, packing: Packing | None, rows: int, col
             buffers_in = buffers_out = 1
         if buffers_in * strip_in + buffers_out * strip_out <= room.ub_bytes:
             return Plan(
-                rows=rows, cols=cols, packing=packing,
-                strips_in=buffers_in if strip_in else 0, strips_out=buffers_out if strip_out else 0,
-                strip_in_bytes=strip_in, strip_out_bytes=strip_out,
-            )  # fmt: skip
+                rows=rows,
+                cols=cols,
+                packing=packing,
+                strips_in=buffers_in if strip_in else 0,
+                strips_out=buffers_out if strip_out else 0,
+                strip_in_bytes=strip_in,
+                strip_out_bytes=strip_out,
+            )
     return None
 
 
@@ -146,10 +150,16 @@ def _priced(op: Op, arch: Arch, room: Room, grain: float, plan: Plan) -> Iterato
 
 def _with_cost(plan: Plan, cost: float, *, outer: bool) -> Plan:
     return Plan(
-        rows=plan.rows, cols=plan.cols, packing=plan.packing, weights_outer=outer, strips_in=plan.strips_in,
-        strips_out=plan.strips_out, strip_in_bytes=plan.strip_in_bytes, strip_out_bytes=plan.strip_out_bytes,
+        rows=plan.rows,
+        cols=plan.cols,
+        packing=plan.packing,
+        weights_outer=outer,
+        strips_in=plan.strips_in,
+        strips_out=plan.strips_out,
+        strip_in_bytes=plan.strip_in_bytes,
+        strip_out_bytes=plan.strip_out_bytes,
         cost_cycles=cost,
-    )  # fmt: skip
+    )
 
 
 def _matrix_cost(op: Op, arch: Arch, room: Room, grain: float, plan: Plan, outer: bool) -> float:
@@ -210,11 +220,19 @@ def _too_small(op: Op, arch: Arch, room: Room) -> CapacityError:
         if held:
             terms.append(("tensors that stay on chip", held))
         return CapacityError(
-            where=op.layer, resource="UB", demand_bytes=need + held, limit_bytes=arch.ub_bytes,
-            terms=tuple(terms), levers=(f"ub.size of at least {need + held} bytes fits",),
-        )  # fmt: skip
+            where=op.layer,
+            resource="UB",
+            demand_bytes=need + held,
+            limit_bytes=arch.ub_bytes,
+            terms=tuple(terms),
+            levers=(f"ub.size of at least {need + held} bytes fits",),
+        )
     row = 4 * arch.array.cols
     return CapacityError(
-        where=op.layer, resource="ACC", demand_bytes=row, limit_bytes=arch.acc_bytes,
-        terms=(("one accumulator row", row),), levers=(f"acc.size of at least {row} bytes fits",),
-    )  # fmt: skip
+        where=op.layer,
+        resource="ACC",
+        demand_bytes=row,
+        limit_bytes=arch.acc_bytes,
+        terms=(("one accumulator row", row),),
+        levers=(f"acc.size of at least {row} bytes fits",),
+    )

@@ -79,9 +79,7 @@ def _tile(s: Scheduler, op: VecOp, tile: Tile) -> None:
     s.store_tile(op, tile, target, 0, w.out_c)
 
 
-def _area(
-    s: Scheduler, op: VecOp, tile: Tile, area: Area, source: View, target: View, first: int, lanes: int
-) -> None:
+def _area(s: Scheduler, op: VecOp, tile: Tile, area: Area, source: View, target: View, first: int, lanes: int) -> None:
     w = op.window
     dst = target.at(area.row, area.col) + first
     index = _EMIT[op.kind](s, op, area, source, target, first, lanes)
@@ -92,9 +90,7 @@ def _area(
             index = _clamp(s, clamp, limit, dst, lanes, area, target)
     s.stream.probe(index, op.raw, lanes, dst, at, *loops)
     if op.table is not None and op.kind != "lut":
-        index = table_in_place(
-            s, op, dst, lanes, (area.cols, target.pixel_pitch), (area.rows, target.row_pitch)
-        )
+        index = table_in_place(s, op, dst, lanes, (area.cols, target.pixel_pitch), (area.rows, target.row_pitch))
         s.stream.probe(index, op.output, lanes, dst, at, *loops)
 
 
@@ -139,26 +135,47 @@ def _average(s: Scheduler, op: VecOp, area: Area, source: View, target: View, fi
     rows = {"dm0": 1 if area.cols > 1 else 0, "dm1": area.cols if area.rows > 1 else 0}
     s.stream.add(
         Alu(
-            op=AluOp.ADD, src_mem=Memory.UB, n=lanes, **_source(op, area, source, first), dst_mem=Memory.ACC, dst=acc,
+            op=AluOp.ADD,
+            src_mem=Memory.UB,
+            n=lanes,
+            **_source(op, area, source, first),
+            dst_mem=Memory.ACC,
+            dst=acc,
             **rows,
-        )  # fmt: skip
+        )
     )
     param = param_row(s, op, pixel_counts(op).index(area.window_rows * area.window_cols))
     return s.stream.add(
         Alu(
-            op=AluOp.RQ, operand=Operand.PARAM, src_mem=Memory.ACC, src=acc, sm0=rows["dm0"], sm1=rows["dm1"],
-            m0=area.cols, m1=area.rows, n=lanes, **_target(area, target, first), param=param, zero=op.zero, lo=op.lo,
+            op=AluOp.RQ,
+            operand=Operand.PARAM,
+            src_mem=Memory.ACC,
+            src=acc,
+            sm0=rows["dm0"],
+            sm1=rows["dm1"],
+            m0=area.cols,
+            m1=area.rows,
+            n=lanes,
+            **_target(area, target, first),
+            param=param,
+            zero=op.zero,
+            lo=op.lo,
             hi=op.hi,
-        )  # fmt: skip
+        )
     )
 
 
 def _table(s: Scheduler, op: VecOp, area: Area, source: View, target: View, first: int, lanes: int) -> int:
     return s.stream.add(
         Alu(
-            op=AluOp.LUT, operand=Operand.PARAM, src_mem=Memory.UB, n=lanes, **_source(op, area, source, first),
-            **_target(area, target, first), param=table_row(s, op),
-        )  # fmt: skip
+            op=AluOp.LUT,
+            operand=Operand.PARAM,
+            src_mem=Memory.UB,
+            n=lanes,
+            **_source(op, area, source, first),
+            **_target(area, target, first),
+            param=table_row(s, op),
+        )
     )
 
 
@@ -166,9 +183,21 @@ def _clamp(s: Scheduler, op: AluOp, limit: int, at: int, lanes: int, area: Area,
     dm0, dm1 = target.pixel_pitch if area.cols > 1 else 0, target.row_pitch if area.rows > 1 else 0
     return s.stream.add(
         Alu(
-            op=op, operand=Operand.IMM, imm=limit, src_mem=Memory.UB, dst_mem=Memory.UB, n=lanes, m0=area.cols,
-            m1=area.rows, src=at, sm0=dm0, sm1=dm1, dst=at, dm0=dm0, dm1=dm1,
-        )  # fmt: skip
+            op=op,
+            operand=Operand.IMM,
+            imm=limit,
+            src_mem=Memory.UB,
+            dst_mem=Memory.UB,
+            n=lanes,
+            m0=area.cols,
+            m1=area.rows,
+            src=at,
+            sm0=dm0,
+            sm1=dm1,
+            dst=at,
+            dm0=dm0,
+            dm1=dm1,
+        )
     )
 
 

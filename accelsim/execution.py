@@ -1,0 +1,86 @@
+"""Running a program: values in program order, values and time together, or time alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.arch import Arch
+from accelsim.errors import ConfigError
+from accelsim.hw.machine import simulate
+from accelsim.isa import functional
+from accelsim.isa.effects import tasks
+from accelsim.isa.probes import Recorder
+from accelsim.isa.program import Program
+from accelsim.isa.semantics import execute as execute_instruction
+from accelsim.isa.state import MachineState
+from accelsim.nn.graph import QGraph
+from accelsim.trace import Trace
+
+LEVELS = ("cycle", "functional")
+OBJECTIVES = ("cycles",)
+
+
+def check_options(level: str, objective: str, timing_only: bool) -> None:
+    for option, value, allowed in (("level", level, LEVELS), ("objective", objective, OBJECTIVES)):
+        if value not in allowed:
+            raise ConfigError(where=option, key="", problem=f"expected {' or '.join(allowed)}, got {value!r}")
+    if timing_only and level == "functional":
+        raise ConfigError(where="level", key="", problem="functional leaves out the time and timing_only the values")
+
+
+def execute(
+    program: Program, *, arch: Arch, level: str = "cycle", timing_only: bool = False
+) -> tuple[Trace | None, MachineState | None]:
+    """Run a checked program on its own data; returns (trace, final memories), each None when not simulated.
+
+    Raises ConfigError when the program was compiled for a machine of another shape.
+    """
+    check_options(level, "cycles", timing_only)
+    if program.shape_hash and program.shape_hash != arch.shape_hash:
+        raise ConfigError(
+            where="--arch",
+            key="",
+            problem=f"the program was compiled for another machine than {arch.name}",
+            hint="sizes and dataflow must be those it was compiled for; timing may differ",
+        )
+    if timing_only:
+        return simulate(tasks(program, arch), arch), None
+    state = MachineState(arch, program.dram_bytes)
+    state.load_program(program)
+    return run_values(program, arch, state, level, None), state
+
+
+def run_program(
+    graph: QGraph, program: Program, machine: Arch, inputs: NDArray[np.int8], level: str
+) -> tuple[dict[str, NDArray[np.int8]], Trace | None, MachineState]:
+    """Values of every tensor as they were completed, the trace, the final memories."""
+    state = MachineState(machine, program.dram_bytes)
+    state.load_program(program)
+    region = next(r for r in program.regions if r.role == "input")
+    state.write_region(region, inputs)
+    shapes = {name: (len(inputs), *tensor.shape) for name, tensor in graph.tensors.items()}
+    recorder = Recorder(program, state, shapes)
+    return recorder.tensors, run_values(program, machine, state, level, recorder), state
+
+
+def run_values(
+    program: Program, machine: Arch, state: MachineState, level: str, recorder: Recorder | None
+) -> Trace | None:
+    """Execute on ``state``: in program order, or each instruction in the cycle in which it lands."""
+    if level == "functional":
+        functional.run(program, state, recorder.land if recorder else None)
+        return None
+
+    def land(index: int) -> None:
+        execute_instruction(program.instructions[index], state)
+        if recorder is not None:
+            recorder.land(index)
+
+    return simulate(tasks(program, machine), machine, on_land=land)
+
+
+def output_of(program: Program, state: MachineState) -> NDArray[Any]:
+    return state.read_region(next(r for r in program.regions if r.role == "output"))
