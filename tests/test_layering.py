@@ -34,7 +34,6 @@ ALLOWED = {
     "hw": {"hw", "errors", "arch", "isa.protocol", "timing", "trace"},
     "compiler": {"compiler", "errors", "arch", "isa", "timing", "nn.graph", "nn.shapes"},
     "report": {"arch", "cyclesplit", "isa.protocol", "trace"},
-    "result": {"arch", "errors", "isa", "machine_file", "report", "trace"},
     "execution": {"arch", "errors", "hw", "isa", "nn.graph", "trace"},
     "result": {"arch", "errors", "isa", "machine_file", "report", "trace"},
     "runner": {
@@ -56,8 +55,8 @@ LIBRARIES = {
     "rich": {"cli/tables"},
     "matplotlib": set(),
     "pandas": {"result"},
-    "numpy": {"numerics", "isa", "nn", "timing", "cyclesplit", "trace", "hw", "compiler", "report", "result", "execution", "runner",
-              "cli"},
+    "numpy": {"numerics", "isa", "nn", "timing", "cyclesplit", "trace", "hw", "compiler", "report", "result",
+              "execution", "runner", "cli"},
 }  # fmt: skip
 """Third-party libraries and the only modules or packages that may import them."""
 
