@@ -6,6 +6,7 @@ import html
 import json
 import os
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,6 @@ from accelsim.isa.program import Program, save_program
 from accelsim.machine_file import dump_arch
 from accelsim.report import TABLE_HEADER, table
 from accelsim.trace import Trace
-
-try:
-    import pandas
-except ImportError:  # the extra `data` is not installed
-    pandas = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,8 +46,10 @@ class Result:
     @property
     def layers(self) -> Any:
         """The rows as a pandas DataFrame. Raises MissingExtraError without the extra ``data``."""
-        if pandas is None:
-            raise MissingExtraError("Result.layers", "data")
+        try:
+            pandas = import_module("pandas")  # optional, and slow to import
+        except ImportError:
+            raise MissingExtraError("Result.layers", "data") from None
         return pandas.DataFrame(self.rows)
 
     def save(self, folder: str | Path) -> None:

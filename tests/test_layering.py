@@ -54,7 +54,6 @@ LIBRARIES = {
     "click": {"cli"},
     "rich": {"cli/tables"},
     "matplotlib": set(),
-    "pandas": {"result"},
     "numpy": {"numerics", "isa", "nn", "timing", "cyclesplit", "trace", "hw", "compiler", "report", "result",
               "execution", "runner", "cli"},
 }  # fmt: skip
