@@ -40,8 +40,8 @@ def find_edges(instructions: Sequence[Instr], arch: Arch, dram_bytes: int) -> Ed
         late = _overfull(instructions, edges)
         if not late:
             return edges
-        for index, waiter in late:
-            forced.setdefault(index, []).append(waiter)
+        for index, earlier in late:
+            forced.setdefault(index, []).append(earlier)
 
 
 def with_tokens(instructions: Sequence[Instr], edges: Edges) -> list[Instr]:
@@ -127,17 +127,22 @@ def _reduce(instructions: Sequence[Instr], needs: list[list[int]], forced: dict[
 
 
 def _overfull(instructions: Sequence[Instr], edges: Edges) -> list[tuple[int, int]]:
-    """(producer, consumer it must wait for) wherever a counter could exceed its limit under some timing."""
-    waiters: dict[tuple[Unit, Unit], list[tuple[int, int]]] = {}
+    """(instruction, earlier one it must wait for) wherever a counter could exceed its limit under some timing."""
+    given: dict[tuple[Unit, Unit], list[tuple[int, int]]] = {}
     for consumer, producers in enumerate(edges.producers):
         for producer in producers:
             pair = (instructions[producer].unit, instructions[consumer].unit)
-            waiters.setdefault(pair, []).append((producer, consumer))
+            given.setdefault(pair, []).append((producer, consumer))
     late: list[tuple[int, int]] = []
-    for (_, to), pairs in waiters.items():
+    for (_, to), pairs in given.items():
         for n in range(MAX_TOKENS, len(pairs)):
-            producer, consumer = pairs[n][0], pairs[n - MAX_TOKENS][1]
-            if edges.known[producer][to] < consumer:
-                late.append((producer, consumer))
-                break  # one more edge often settles the rest of the pair
+            producer, first = pairs[n][0], pairs[n - MAX_TOKENS][1]
+            if edges.known[producer][to] >= first:
+                continue
+            if first > producer:
+                late.append((first, producer))  # nobody takes before: one token stands for all up to this one
+            else:
+                half = [consumer for _, consumer in pairs[n - MAX_TOKENS : n - MAX_TOKENS // 2] if consumer < producer]
+                late.append((producer, half[-1]))  # the next producers find room too
+            break  # one more edge often settles the rest of the pair
     return late
