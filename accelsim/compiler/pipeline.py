@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -53,12 +54,14 @@ def compile_network(
     """
     lowered = lower(graph, batch)
     _check_capacity(lowered, arch)
-    placement = place(lowered, arch)
-    grain = 1.0
+    choice = Choice(1.0, arch)
     if evaluate is not None:
-        # Images of a batch repeat each other: two of them tell which grain is best.
-        grain = _best_grain(lowered if batch <= 2 else lower(graph, 2), arch, evaluate)
-    plans = _plans(lowered, placement, arch, grain)
+        # Images of a batch repeat each other: two of them tell which plans are best.
+        choice = _best_choice(lowered if batch <= 2 else lower(graph, 2), arch, evaluate)
+    try:
+        placement, plans = _plan(lowered, choice)
+    except CapacityError:  # two images fitted the halved buffer, more do not
+        placement, plans = _plan(lowered, Choice(choice.grain, arch))
     compiled = _emit(lowered, placement, plans, arch)
     check_program(compiled.program, arch)
     if observe is not None:
@@ -66,19 +69,55 @@ def compile_network(
     return compiled
 
 
-def _best_grain(lowered: Lowered, arch: Arch, evaluate: Callable[[Program], int]) -> float:
-    """The grain of tiling whose program runs fastest; equal plans are emitted once."""
-    placement = place(lowered, arch)
-    tried: dict[tuple[tuple[str, Plan], ...], float] = {}
-    for grain in GRAINS:
-        plans = _plans(lowered, placement, arch, grain)
-        tried.setdefault(tuple((name, replace(plan, cost_cycles=0.0)) for name, plan in plans.items()), grain)
-    if len(tried) == 1:
-        return GRAINS[0]
-    return min(
-        tried.values(),
-        key=lambda g: (evaluate(_emit(lowered, placement, _plans(lowered, placement, arch, g), arch).program), g),
-    )
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What plans are made for: a grain, and a machine that may have one buffer less than the real one has."""
+
+    grain: float
+    room: Arch
+
+
+def _choices(arch: Arch) -> list[Choice]:
+    """Every grain on the whole machine; then with one buffer halved, so that a larger buffer never hurts."""
+    halved = [
+        dataclasses.replace(arch, **{field: getattr(arch, field) // 2})
+        for field in ("ub_bytes", "wgt_bytes", "acc_bytes", "param_bytes")
+    ]
+    return [Choice(grain, room) for room in (arch, *halved) for grain in GRAINS]
+
+
+def _plan(lowered: Lowered, choice: Choice) -> tuple[Placement, dict[str, Plan]]:
+    placement = place(lowered, choice.room)
+    return placement, _plans(lowered, placement, choice.room, choice.grain)
+
+
+def _best_choice(lowered: Lowered, arch: Arch, evaluate: Callable[[Program], int]) -> Choice:
+    """The choice whose program runs fastest, the first of equals; equal plans are emitted once."""
+    tried: set[object] = set()
+    best: tuple[int, Choice] | None = None
+    for choice in _choices(arch):
+        try:
+            placement, plans = _plan(lowered, choice)
+        except CapacityError:
+            if choice.room is arch:
+                raise
+            continue
+        key = _key(placement, plans)
+        if key in tried:
+            continue
+        tried.add(key)
+        cycles = evaluate(_emit(lowered, placement, plans, arch).program)
+        if best is None or cycles < best[0]:
+            best = cycles, choice
+    assert best is not None
+    return best[1]
+
+
+def _key(placement: Placement, plans: dict[str, Plan]) -> object:
+    """What tells two sets of plans apart; the strip workspace counts only where strips are used."""
+    strips = any(plan.strips_in or plan.strips_out for plan in plans.values())
+    shape = tuple((name, replace(plan, cost_cycles=0.0)) for name, plan in plans.items())
+    return tuple(placement.homes.values()), placement.workspace if strips else (), shape
 
 
 def _check_capacity(lowered: Lowered, arch: Arch) -> None:
