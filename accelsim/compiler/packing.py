@@ -97,9 +97,11 @@ def slab_rows(slab: Slab) -> int:
 
 @lru_cache(maxsize=1024)
 def slabs(packing: Packing, arch: Arch) -> tuple[Slab, ...]:
-    """Cut one block's weights so that a slab and its successor fit WGT together; one slab if all blocks fit."""
+    """Cut one block's weights so that loading runs ahead of the array; one slab if all blocks fit WGT."""
     everything = packing.weight_rows * len(packing.blocks) <= arch.wgt_rows
-    limit = arch.wgt_rows if everything else max(packing.k, arch.wgt_rows // 2)
+    # Cut blocks in quarters of WGT: in halves, the first slab of the next block would wait for the last of this one.
+    part = 1 if everything else 2 if 2 * packing.weight_rows <= arch.wgt_rows else 4
+    limit = max(packing.k, arch.wgt_rows // part)
     whole = (0, packing.taps)
     if packing.taps * packing.run <= limit and packing.chunks <= MAX_CHUNKS:
         per = limit // (packing.taps * packing.run)
