@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from accelsim.compiler.constants import param_groups
 from accelsim.compiler.ops import MatOp, Op
-from accelsim.compiler.packing import Block, Packing, Piece, Slab, slab_rows, slabs
+from accelsim.compiler.packing import Block, Packing, Piece, Slab, slab_rows
 from accelsim.compiler.stream import Tile, View, tensor_offset, tiles_of
 from accelsim.isa.instructions import Alu, AluOp, Gemm, Operand
 from accelsim.isa.protocol import Memory
@@ -62,7 +61,7 @@ def _tile(s: Scheduler, op: MatOp, packing: Packing, tile: Tile, blocks: list[in
         block = packing.blocks[b]
         s.stream.tile = f"rows {tile.row}+{tile.rows} cols {tile.col}+{tile.cols} channels {block.first}+{block.count}"
         parts = _parts(s, packing, tile)
-        for i, slab in enumerate(slabs(packing, s.arch)):
+        for i, slab in enumerate(s.slabs[op.name]):
             row = _weights(s, op, packing, b, i, slab)
             for j, piece in enumerate(slab):
                 for part in parts:
@@ -101,7 +100,7 @@ def _weights(s: Scheduler, op: MatOp, packing: Packing, b: int, i: int, slab: Sl
 
 def param_row(s: Scheduler, op: Op, index: int) -> int:
     """PARAM row of the bias of block ``index`` (its scale follows), loaded unless it still lies there."""
-    group = next(g for g in param_groups(op, s.plans[op.name], s.arch) if g.first <= index < g.first + g.count)
+    group = next(g for g in s.groups[op.name] if g.first <= index < g.first + g.count)
     key = (op.name, "param", group.first)
     start, new = s.param.get(key, 2 * group.count)
     if new:

@@ -9,7 +9,6 @@ ever read. ``pixels`` > 1 is column packing: the spare columns compute the next 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -95,7 +94,6 @@ def slab_rows(slab: Slab) -> int:
     return sum(piece.weight_rows for piece in slab)
 
 
-@lru_cache(maxsize=1024)
 def slabs(packing: Packing, arch: Arch) -> tuple[Slab, ...]:
     """Cut one block's weights so that loading runs ahead of the array; one slab if all blocks fit WGT."""
     everything = packing.weight_rows * len(packing.blocks) <= arch.wgt_rows

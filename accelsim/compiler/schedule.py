@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from accelsim.arch import Arch
+from accelsim.compiler.constants import param_groups, pixel_counts
 from accelsim.compiler.layout import DramLayout
 from accelsim.compiler.matrix import matrix_jobs
 from accelsim.compiler.ops import Lowered, MatOp, Op
+from accelsim.compiler.packing import slabs
 from accelsim.compiler.place import Chain, Home, Placement
 from accelsim.compiler.stream import Ring, Stream, Tile, View
 from accelsim.compiler.tile import Plan
@@ -49,6 +51,13 @@ class Scheduler:
         self.lowered, self.placement, self.plans, self.arch = lowered, placement, plans, arch
         self.layout, self.dram, self.workspace = layout, tensors_in_dram, workspace
         self.stream = Stream()
+        packed = {name: plan.packing for name, plan in plans.items() if plan.packing is not None}
+        self.slabs = {name: slabs(packing, arch) for name, packing in packed.items()}
+        self.groups = {
+            op.name: param_groups(op, plans[op.name], arch)
+            for op in lowered.ops
+            if isinstance(op, MatOp) or pixel_counts(op)
+        }
         self.wgt, self.acc, self.param = Ring(arch.wgt_rows), Ring(arch.acc_rows), Ring(arch.param_rows)
         self._strips: dict[tuple[str, str], list[object]] = {}
         self._loaded: dict[tuple[str, int], int] = {}

@@ -74,35 +74,37 @@ class _Conflicts:
             Memory.DRAM: -(-dram_bytes // 64),
         }
         self._sizes, self._arch = sizes, arch
-        self._last: dict[tuple[Memory, bool, Unit], NDArray[np.int32]] = {}
+        # [written?][memory] -> the units that touched it so far, each with its last instruction per granule
+        self._last: tuple[list[dict[Unit, NDArray[np.int32]]], ...] = ([{} for _ in Memory], [{} for _ in Memory])
 
     def step(self, index: int, instr: Instr) -> list[int]:
         """Indices of the latest conflicting instruction of every other unit; then records this one."""
-        touched = effects(instr, self._arch)
+        touched, unit = effects(instr, self._arch), instr.unit
+        reads = [(region.memory, self._span(region)) for region in touched.reads]
+        writes = [(region.memory, self._span(region)) for region in touched.writes]
         latest = [0] * len(Unit)
-        for region in touched.reads:
-            self._scan(region, instr.unit, latest, written=True)
-        for region in touched.writes:
-            self._scan(region, instr.unit, latest, written=True)
-            self._scan(region, instr.unit, latest, written=False)
-        for regions, written in ((touched.reads, False), (touched.writes, True)):
-            for region in regions:
-                key = (region.memory, written, instr.unit)
-                if key not in self._last:
-                    self._last[key] = np.zeros(self._sizes[region.memory], np.int32)
-                self._last[key][self._span(region)] = index + 1
+        for memory, span in reads:
+            _scan(self._last[True][memory], span, unit, latest)
+        for memory, span in writes:
+            _scan(self._last[True][memory], span, unit, latest)
+            _scan(self._last[False][memory], span, unit, latest)
+        for spans, last in ((reads, self._last[False]), (writes, self._last[True])):
+            for memory, span in spans:
+                if unit not in last[memory]:
+                    last[memory][unit] = np.zeros(self._sizes[memory], np.int32)
+                last[memory][unit][span] = index + 1
         return [found - 1 for found in latest if found]
 
     def _span(self, region: Region) -> slice:
         grain = self._grain[region.memory]
         return slice(region.start // grain, (region.stop - 1) // grain + 1)
 
-    def _scan(self, region: Region, unit: Unit, latest: list[int], *, written: bool) -> None:
-        span = self._span(region)
-        for other in Unit:
-            shadow = self._last.get((region.memory, written, other))
-            if other is not unit and shadow is not None:
-                latest[other] = max(latest[other], int(shadow[span].max()))
+
+def _scan(last: dict[Unit, NDArray[np.int32]], span: slice, unit: Unit, latest: list[int]) -> None:
+    """Raise ``latest`` to the last instruction of every other unit on some granule of ``span``."""
+    for other, shadow in last.items():
+        if other is not unit:
+            latest[other] = max(latest[other], int(shadow[span].max()))
 
 
 def _reduce(instructions: Sequence[Instr], needs: list[list[int]], forced: dict[int, list[int]]) -> Edges:
