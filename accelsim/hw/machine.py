@@ -35,16 +35,18 @@ def simulate(
     on_land: Callable[[int], None] | None = None,
     service: Service | None = None,
     queue_depths: Sequence[int] | None = None,
+    array: ArrayUnit | None = None,
 ) -> Trace:
     """Run a program's tasks (in program order) on a machine and return what happened when.
 
     ``on_land(i)`` is called for every instruction in the order of landing cycles (ties: by unit, then in program
     order), before any instruction is accepted in a later cycle. ``service`` and ``queue_depths`` (one per unit, at
-    least 1) replace service times and queue depths in tests. Raises :class:`DeadlockError` if nothing can proceed
+    least 1) replace service times and queue depths in tests; ``array`` takes the gemms instead of the array's law.
+    Raises :class:`DeadlockError` if nothing can proceed
     while instructions remain, ValueError for service times out of range.
     """
     depths = queue_depths if queue_depths is not None else [arch.queue_depth for _ in Unit]
-    return _Machine(tasks, arch, on_land, service, depths).run()
+    return _Machine(tasks, arch, on_land, service, depths, array or ArrayUnit(arch)).run()
 
 
 class _Machine:
@@ -55,6 +57,7 @@ class _Machine:
         on_land: Callable[[int], None] | None,
         service: Service | None,
         depths: Sequence[int],
+        array: ArrayUnit,
     ) -> None:
         self._tasks = tasks
         self._arch = arch
@@ -62,7 +65,7 @@ class _Machine:
         self._service = service
         self._env = simpy.Environment()
         self._units = [UnitState(unit, depth) for unit, depth in zip(Unit, depths)]
-        self._array = ArrayUnit(arch)
+        self._array = array
         self._tokens = Tokens()
         self._record = Record(tasks)
         self._landings: list[tuple[int, Unit, int]] = []  # known, not reported yet

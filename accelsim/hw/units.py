@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from accelsim.arch import Arch
+from accelsim.hw.array import Operands, RegisterArray
 from accelsim.hw.queues import InstructionQueue
 from accelsim.isa.protocol import ArrayWork, FillWork, HaltWork, SyncWork, TransferWork, Unit, VectorWork, Work
 from accelsim.timing import IDLE_ARRAY, Rhythm, advance, fill_cycles, rhythm, vector_cycles
@@ -68,6 +73,31 @@ class ArrayUnit:
         self._state = state
         self.phases.append(Phase(index, state.load, state.stream, rhythm(work, self._arch)))
         return Served(state.load, free, landed)
+
+
+class RegisterArrayUnit(ArrayUnit):
+    """Runs gemms through the registers of the array, which write ACC; knows no law of its cycles.
+
+    ``operands(i)`` gives what gemm i works on, asked for when it is accepted.
+    """
+
+    def __init__(self, arch: Arch, acc: NDArray[np.int32], operands: Callable[[int], Operands]) -> None:
+        super().__init__(arch)
+        self._registers = RegisterArray(arch.array, acc)
+        self._operands = operands
+        self._landed: dict[int, int] = {}
+
+    def serve(self, index: int, work: ArrayWork, accepted: int) -> Served:
+        """Take gemm ``index`` in cycle ``accepted``."""
+        times = self._registers.accept(index, self._operands(index), accepted)
+        # How a gemm's parts repeat is only told to the trace.
+        self.phases.append(Phase(index, times.load, times.streams[0], rhythm(work, self._arch)))
+        self._landed[index] = times.landed
+        return Served(times.load, times.free, times.landed)
+
+    def land(self, index: int) -> None:
+        """Bring ACC to the end of the cycle in which gemm ``index`` landed."""
+        self._registers.run(self._landed.pop(index))
 
 
 def serve_vector(work: VectorWork, accepted: int, arch: Arch) -> Served:
