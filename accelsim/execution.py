@@ -11,9 +11,11 @@ from accelsim.arch import Arch
 from accelsim.errors import ConfigError
 from accelsim.hw.machine import simulate
 from accelsim.isa import functional
-from accelsim.isa.effects import tasks
+from accelsim.isa.effects import effects, tasks
+from accelsim.isa.instructions import Load
 from accelsim.isa.probes import Recorder
 from accelsim.isa.program import Program
+from accelsim.isa.protocol import Memory
 from accelsim.isa.semantics import execute as execute_instruction
 from accelsim.isa.state import MachineState
 from accelsim.nn.graph import QGraph
@@ -80,6 +82,13 @@ def run_values(
             recorder.land(index)
 
     return simulate(tasks(program, machine), machine, on_land=land)
+
+
+def loaded_into(program: Program, machine: Arch) -> list[Memory | None]:
+    """The memory that each load fills, None for other instructions."""
+    return [
+        effects(instr, machine).writes[0].memory if isinstance(instr, Load) else None for instr in program.instructions
+    ]  # fmt: skip
 
 
 def output_of(program: Program, state: MachineState) -> NDArray[Any]:

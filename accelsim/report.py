@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from accelsim.arch import Arch
 from accelsim.cyclesplit import CATEGORIES
-from accelsim.isa.protocol import Unit
+from accelsim.isa.protocol import Memory, Unit
 from accelsim.trace import Requester, Trace
+from accelsim.verdict import PortUse, vector_cycles, verdict
 
 SCHEMA = 1
 
@@ -58,14 +59,16 @@ def build_report(
     version: str,
     fused: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
+    loaded_into: Sequence[Memory | None] | None = None,
 ) -> dict[str, Any]:
     """The report of a run, ready for JSON; the keys are described in ``docs/report.md``.
 
     ``layers`` are the program's layer names in order and ``layer_of`` each instruction's index into them (-1 for
     none). ``facts`` has one entry per layer of the network file, ``network`` is their whole. ``fused`` names the
-    host of layers that the compiler merged. Without ``trace`` (values only) every cycle and traffic field is None.
+    host of layers that the compiler merged. ``loaded_into`` is the memory each load instruction fills, so that the
+    verdicts can name the traffic. Without ``trace`` (values only) every cycle and traffic field is None.
     """
-    measured = _layer_measurements(arch, trace, layers, layer_of)
+    measured = _layer_measurements(arch, trace, layers, layer_of, loaded_into)
     rows = []
     for layer in facts:
         merged = layer.host if layer.host != layer.name else (fused or {}).get(layer.name)
@@ -105,15 +108,22 @@ def utilization(arch: Arch, macs: int, cycles: int | None) -> float | None:
 class _Measured:
     """What the trace says of one layer."""
 
-    def __init__(self, cycles: int, split: dict[str, int], read_bytes: int, write_bytes: int) -> None:
+    def __init__(
+        self, cycles: int, split: dict[str, int], read_bytes: int, write_bytes: int, told: str | None
+    ) -> None:
         self.cycles = cycles
         self.split = split
         self.read_bytes = read_bytes
         self.write_bytes = write_bytes
+        self.verdict = told
 
 
 def _layer_measurements(
-    arch: Arch, trace: Trace | None, layers: Sequence[str], layer_of: Sequence[int]
+    arch: Arch,
+    trace: Trace | None,
+    layers: Sequence[str],
+    layer_of: Sequence[int],
+    loaded_into: Sequence[Memory | None] | None,
 ) -> dict[str, _Measured]:
     if trace is None:
         return {}
@@ -121,10 +131,13 @@ def _layer_measurements(
     owner = np.asarray(layer_of, dtype=np.int64)
     read = _bytes_by_layer(arch, trace, owner, Unit.LOAD, len(layers))
     written = _bytes_by_layer(arch, trace, owner, Unit.STORE, len(layers))
-    return {
-        name: _Measured(stop - start, trace.cycle_split(start, stop), read[index], written[index])
-        for index, (name, start, stop) in enumerate(zip(layers, ends, ends[1:]))
-    }
+    port = PortUse(trace, arch.dram, layer_of, loaded_into)
+    measured = {}
+    for index, (name, start, stop) in enumerate(zip(layers, ends, ends[1:])):
+        split = trace.cycle_split(start, stop)
+        told = verdict(split, vector_cycles(trace, start, stop), port.cycles(index, start, stop))
+        measured[name] = _Measured(stop - start, split, read[index], written[index], told)
+    return measured
 
 
 def _bytes_by_layer(arch: Arch, trace: Trace, owner: NDArray[np.int64], unit: Unit, count: int) -> list[int]:
@@ -139,7 +152,7 @@ def _row(
 ) -> dict[str, Any]:
     """One layer. A layer without instructions of its own (fused, or only a view) took 0 cycles and no traffic."""
     if measured is None and timed:
-        measured = _Measured(0, {}, 0, 0)
+        measured = _Measured(0, {}, 0, 0, None)
     cycles = measured.cycles if measured else None
     bound_cycles, bound_by = (0, "array") if merged else bound(arch, layer)
     return {
@@ -156,6 +169,7 @@ def _row(
         "energy_pj": None,
         "packing": packing,
         "cycle_split": _split(measured),
+        "verdict": measured.verdict if measured else None,
     }
 
 

@@ -17,6 +17,7 @@ from accelsim.arch import Arch
 from accelsim.errors import ConfigError, MismatchError, MissingExtraError
 from accelsim.isa.program import Program, save_program
 from accelsim.machine_file import dump_arch
+from accelsim.perfetto import trace_bytes, trace_text
 from accelsim.report import TABLE_HEADER, table
 from accelsim.trace import Trace
 
@@ -65,6 +66,26 @@ class Result:
         except OSError as error:
             raise ConfigError(str(folder), "", f"cannot be written: {error.strerror or error}") from None
 
+    def save_trace(self, path: str | Path) -> None:
+        """Write the timeline as a file for the Perfetto viewer, compressed if ``path`` ends in ``.gz``.
+
+        Raises ConfigError when no time was simulated, or the file cannot be written.
+        """
+        if self.trace is None:
+            raise ConfigError(str(path), "", "no time was simulated, so there is no trace", "use level cycle")
+        text = trace_text(
+            self.program,
+            self.trace,
+            self.arch,
+            title=self.report["workload"],
+            version=self.report["accelsim"],
+            program_hash=self.report["program_hash"],
+        )
+        try:
+            _write_bytes(Path(path), trace_bytes(text, str(path)))
+        except OSError as error:
+            raise ConfigError(str(path), "", f"the file cannot be written: {error.strerror or error}") from None
+
     def _repr_html_(self) -> str:
         """The per-layer table, for notebooks."""
         head = "".join(f"<th>{html.escape(name)}</th>" for name in TABLE_HEADER)
@@ -75,9 +96,17 @@ class Result:
 
 
 def _write(path: Path, text: str) -> None:
+    _write_bytes(path, text.encode())
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    """The file appears whole or not at all."""
     partial = path.with_suffix(path.suffix + ".part")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(partial, path)
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def first_mismatch(

