@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from accelsim.arch import Arch
 from accelsim.compiler.constants import store_constants
 from accelsim.compiler.layout import DramLayout
-from accelsim.compiler.ops import Lowered, MatOp, Op, VecOp, lower
+from accelsim.compiler.ops import Lowered, MatOp, Op, lower
 from accelsim.compiler.order import program_order
 from accelsim.compiler.place import Placement, place
 from accelsim.compiler.schedule import Scheduler
 from accelsim.compiler.stream import Stream
 from accelsim.compiler.sync import Edges, find_edges, with_tokens
-from accelsim.compiler.tile import Plan, Room, least_strip_bytes, plan_op
+from accelsim.compiler.tile import Plan, Room, least_strip_bytes, needs_acc, plan_op
 from accelsim.errors import CapacityError
 from accelsim.isa.check import check_program
 from accelsim.isa.instructions import Halt, Instr
@@ -83,7 +83,8 @@ def _choices(arch: Arch) -> list[Choice]:
         dataclasses.replace(arch, **{field: getattr(arch, field) // 2})
         for field in ("ub_bytes", "wgt_bytes", "acc_bytes", "param_bytes")
     ]
-    return [Choice(grain, room) for room in (arch, *halved) for grain in GRAINS]
+    usable = [room for room in halved if min(room.ub_bytes, room.wgt_rows, room.acc_rows, room.param_rows)]
+    return [Choice(grain, room) for room in (arch, *usable) for grain in GRAINS]
 
 
 def _plan(lowered: Lowered, choice: Choice) -> tuple[Placement, dict[str, Plan]]:
@@ -122,25 +123,38 @@ def _key(placement: Placement, plans: dict[str, Plan]) -> object:
 
 def _check_capacity(lowered: Lowered, arch: Arch) -> None:
     """Every program needs one accumulator row, one bias and scale pair, and a whole table at a time."""
+    limits = {"ACC": arch.acc_bytes, "PARAM": arch.param_bytes, "WGT": arch.wgt_bytes}
+    demands = [(op, *demand) for op in lowered.ops for demand in _demands(op, arch)]
+    enough: dict[str, int] = {}
+    for _, resource, need, _ in demands:
+        enough[resource] = max(need, enough.get(resource, 0))
+    for op, resource, need, term in demands:
+        if need > limits[resource]:
+            raise CapacityError(
+                where=op.layer,
+                resource=resource,
+                demand_bytes=need,
+                limit_bytes=limits[resource],
+                terms=((term, need),),
+                levers=tuple(
+                    f"{name.lower()}.size of at least {size} bytes fits"
+                    for name, size in enough.items()
+                    if size > limits[name]
+                ),
+            )
+
+
+def _demands(op: Op, arch: Arch) -> list[tuple[str, int, str]]:
+    """(memory, bytes, what for) that an operation cannot do without, however it is cut; UB is up to ``place``."""
     row = 4 * arch.array.cols
-    for op in lowered.ops:
-        demands = [("ACC", row, arch.acc_bytes, "one accumulator row")]
-        if isinstance(op, MatOp) or (isinstance(op, VecOp) and op.kind == "avg"):
-            demands.append(("PARAM", 2 * row, arch.param_bytes, "bias and scale rows"))
-        if op.table is not None:
-            demands.append(("PARAM", arch.lut_rows * row, arch.param_bytes, "a 256-byte table"))
-        if isinstance(op, MatOp):
-            demands.append(("WGT", arch.array.cols, arch.wgt_bytes, "one weight row"))
-        for resource, need, limit, term in demands:
-            if need > limit:
-                raise CapacityError(
-                    where=op.layer,
-                    resource=resource,
-                    demand_bytes=need,
-                    limit_bytes=limit,
-                    terms=((term, need),),
-                    levers=(f"{resource.lower()}.size of at least {need} bytes fits",),
-                )
+    found: list[tuple[str, int, str]] = []
+    if needs_acc(op):
+        found += [("ACC", row, "one accumulator row"), ("PARAM", 2 * row, "bias and scale rows")]
+    if op.table is not None:
+        found.append(("PARAM", arch.lut_rows * row, "a 256-byte table"))
+    if isinstance(op, MatOp):
+        found.append(("WGT", arch.array.cols, "one weight row"))
+    return found
 
 
 def _rooms(lowered: Lowered, placement: Placement, arch: Arch) -> dict[str, tuple[Room, int]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from accelsim.arch import Arch
 from accelsim.compiler.ops import Lowered, MatOp, Op, VecOp
 from accelsim.compiler.tile import Room, least_strip_bytes, plan_op
-from accelsim.errors import GraphError
+from accelsim.errors import CapacityError, GraphError
 from accelsim.nn.graph import Pads
 
 
@@ -86,8 +86,13 @@ def place(lowered: Lowered, arch: Arch) -> Placement:
 
 def _refuse(chain: Chain, lowered: Lowered, arch: Arch) -> None:
     """Nothing is left to move to DRAM: planning the operation with the whole UB says what is missing."""
+    enough = max(least_strip_bytes(op, input_on_chip=False, output_on_chip=False) for op in lowered.ops)
     for op in chain.ops:
-        plan_op(op, arch, Room(input_on_chip=False, output_on_chip=False, ub_bytes=arch.ub_bytes), 1.0)
+        try:
+            plan_op(op, arch, Room(input_on_chip=False, output_on_chip=False, ub_bytes=arch.ub_bytes), 1.0)
+        except CapacityError as error:
+            error.levers = (f"ub.size of at least {enough} bytes fits",)  # this operation and all others
+            raise
     raise GraphError(layer=chain.ops[0].layer, problem="no placement in UB was found", hint="use a larger ub.size")
 
 
@@ -204,7 +209,7 @@ def _assign(
         )
     for t, chain in enumerate(chains):
         room = _largest_gap(homes, lives, t, arch)[1]
-        if any(_least(op, lowered, homes) > room for op in chain.ops):
+        if sum(_least(op, lowered, homes) for op in chain.ops) > room:
             return {}, t
     return homes, None
 
