@@ -9,19 +9,22 @@ from numpy.typing import NDArray
 
 from accelsim.arch import Arch
 from accelsim.errors import ConfigError
+from accelsim.hw.array import Operands
 from accelsim.hw.machine import simulate
+from accelsim.hw.units import RegisterArrayUnit
 from accelsim.isa import functional
 from accelsim.isa.effects import effects, tasks
-from accelsim.isa.instructions import Load
+from accelsim.isa.instructions import Gemm, Instr, Load
 from accelsim.isa.probes import Recorder
 from accelsim.isa.program import Program
 from accelsim.isa.protocol import Memory
 from accelsim.isa.semantics import execute as execute_instruction
+from accelsim.isa.semantics import strided
 from accelsim.isa.state import MachineState
 from accelsim.nn.graph import QGraph
 from accelsim.trace import Trace
 
-LEVELS = ("cycle", "functional")
+LEVELS = ("cycle", "functional", "pe")
 OBJECTIVES = ("cycles",)
 
 
@@ -49,7 +52,7 @@ def execute(
             hint="sizes and dataflow must be those it was compiled for; timing may differ",
         )
     if timing_only:
-        return simulate(tasks(program, arch), arch), None
+        return run_time(program, arch, level), None
     state = MachineState(arch, program.dram_bytes)
     state.load_program(program)
     return run_values(program, arch, state, level, None), state
@@ -71,17 +74,58 @@ def run_program(
 def run_values(
     program: Program, machine: Arch, state: MachineState, level: str, recorder: Recorder | None
 ) -> Trace | None:
-    """Execute on ``state``: in program order, or each instruction in the cycle in which it lands."""
+    """Execute on ``state``: in program order, or each instruction in the cycle in which it lands.
+
+    With level ``pe`` the values and cycles of every gemm come out of the registers of the array.
+    """
     if level == "functional":
         functional.run(program, state, recorder.land if recorder else None)
         return None
 
+    array = None
+    if level == "pe":
+        array = RegisterArrayUnit(machine, state.acc, lambda index: _operands(program.instructions[index], state))
+
     def land(index: int) -> None:
-        execute_instruction(program.instructions[index], state)
+        instr = program.instructions[index]
+        if array is not None and isinstance(instr, Gemm):
+            array.land(index)
+        else:
+            execute_instruction(instr, state)
         if recorder is not None:
             recorder.land(index)
 
-    return simulate(tasks(program, machine), machine, on_land=land)
+    return simulate(tasks(program, machine), machine, on_land=land, array=array)
+
+
+def run_time(program: Program, machine: Arch, level: str) -> Trace:
+    """The time of a program without its values; with level ``pe`` the array's registers move zeros."""
+    work = tasks(program, machine)
+    if level != "pe":
+        return simulate(work, machine)
+    nothing = MachineState(machine, 0)
+    array = RegisterArrayUnit(machine, nothing.acc, lambda index: _operands(program.instructions[index], nothing))
+
+    def land(index: int) -> None:
+        if isinstance(program.instructions[index], Gemm):
+            array.land(index)
+
+    return simulate(work, machine, on_land=land, array=array)
+
+
+def _operands(instr: Instr, state: MachineState) -> Operands:
+    """What a gemm works on, as it lies in the memories. Nothing it reads changes before it lands: no races."""
+    assert isinstance(instr, Gemm), "only gemms are accepted by the array"
+    tiles, k, rows = instr.r0 * instr.r1 * instr.r2, instr.k, instr.m0 * instr.m1
+    loops = ((instr.m1, instr.xm1), (instr.m0, instr.xm0))
+    loops += ((instr.r2, instr.xr2), (instr.r1, instr.xr1), (instr.r0, instr.xr0))
+    outer, inner = np.arange(instr.m1)[:, None] * instr.am1, np.arange(instr.m0) * instr.am0
+    return Operands(
+        x=strided(state.ub, instr.x, loops, k).reshape(rows, tiles, k),
+        w=state.wgt[instr.wgt : instr.wgt + tiles * k].reshape(tiles, k, -1)[:, :, : instr.n],
+        rows=(instr.a + outer + inner).reshape(-1),
+        overwrite=bool(instr.overwrite),
+    )
 
 
 def loaded_into(program: Program, machine: Arch) -> list[Memory | None]:

@@ -16,7 +16,7 @@ from accelsim.arch import Arch
 from accelsim.bundled import resolve
 from accelsim.compiler.pipeline import Compiled, Observer, compile_network
 from accelsim.errors import ConfigError, MismatchError
-from accelsim.execution import check_options, execute, loaded_into, output_of, run_program
+from accelsim.execution import check_options, execute, loaded_into, output_of, run_program, run_time
 from accelsim.hw.machine import simulate as simulate_tasks
 from accelsim.isa.effects import tasks
 from accelsim.isa.program import Program, program_hash
@@ -71,8 +71,9 @@ def run(
     """Compile and simulate a workload and check every layer bit for bit.
 
     ``workload`` and ``arch`` are paths or bundled names; ``set`` changes keys of the machine (``{"array.rows": 32}``).
-    ``input`` is float32 (batch, h, w, c), else the workload's own images. ``level`` is ``cycle`` (values and time)
-    or ``functional`` (values alone); ``timing_only`` leaves the values out. Raises an AccelsimError for wrong input;
+    ``input`` is float32 (batch, h, w, c), else the workload's own images. ``level`` is ``cycle`` (values and time),
+    ``functional`` (values alone) or ``pe`` (values and time of every gemm from the registers of the array: equal to
+    ``cycle``, and slow); ``timing_only`` leaves the values out. Raises an AccelsimError for wrong input;
     a difference from the golden model is not raised but reported (``report["bit_exact"]``, ``mismatch``).
     """
     clock = Clock()
@@ -188,7 +189,7 @@ def _simulate(
     outputs: dict[str, NDArray[Any]] = {}
     labels, mismatch, bit_exact = None, None, None
     if timing_only:
-        trace = clock.measure("simulate_s", lambda: simulate_tasks(tasks(program, machine), machine))
+        trace = clock.measure("simulate_s", lambda: run_time(program, machine, level))
     else:
         inputs = quantize_values(images, graph.tensors[graph.input])
         values, trace, state = clock.measure("simulate_s", lambda: run_program(graph, program, machine, inputs, level))

@@ -76,7 +76,7 @@ def test_schema_is_json(kind: str) -> None:
     [
         (["rum"], "Error: No such command 'rum'. Did you mean 'run'?\n"),
         (["run"], "Error: Missing argument 'WORKLOAD'.\n"),
-        (["run", "lenet", "--level", "pe"], "'pe' is not one of 'cycle', 'functional'.\n"),
+        (["run", "lenet", "--level", "rtl"], "'rtl' is not one of 'cycle', 'functional', 'pe'.\n"),
         (["run", "lenet", "--batch", "0"], "0 is not in the range x>=1.\n"),
         (["run", "lenet", "--timing-only", "--level", "functional"],
          "Error: --timing-only leaves out the values and --level functional the time; choose one.\n"),

@@ -75,10 +75,10 @@ def level_options(command: _F) -> _F:
     command = click.option("--timing-only", is_flag=True, help="Simulate time without values.")(command)
     return click.option(
         "--level",
-        type=click.Choice(["cycle", "functional"]),
+        type=click.Choice(["cycle", "functional", "pe"]),
         default="cycle",
         show_default=True,
-        help="cycle: values and time; functional: values alone.",
+        help="cycle: values and time; functional: values alone; pe: as cycle, by every register of the array (slow).",
     )(command)
 
 

@@ -103,7 +103,7 @@ class RegisterArray:
             entering = edge.shift or edge.stream
             if load < 0 and entering is not None and entering.part.gemm == gemm:
                 load = twin.cycle
-            if edge.stream is not None and edge.stream.part.gemm == gemm and not edge.stream.index:
+            if edge.stream is not None and edge.stream.part.gemm == gemm and not edge.stream.at:
                 streams.append(twin.cycle)
             if free < 0 and twin.ready:
                 free = twin.cycle
@@ -131,7 +131,7 @@ class RegisterArray:
             capture = self._row <= step
             if row < len(weights):
                 w = _widened(weights[row], self._w)
-        return self._pes.clock(x, edge.stream is not None and not edge.stream.index, w, capture)
+        return self._pes.clock(x, edge.stream is not None and not edge.stream.at, w, capture)
 
     def _output_cycle(self, edge: Edge) -> NDArray[np.int32]:
         assert isinstance(self._pes, OutputStationary)

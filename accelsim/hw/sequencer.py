@@ -33,10 +33,10 @@ class Part:
 
 
 class Place(NamedTuple):
-    """Row or step ``index`` of a part."""
+    """Row or step ``at`` of a part."""
 
     part: Part
-    index: int
+    at: int
 
 
 class Edge(NamedTuple):
@@ -91,7 +91,7 @@ class Sequencer(ABC):
 
     def skip(self, cycle: int) -> None:
         """Pass over the cycles up to ``cycle``, in which nothing moves: every accepted row is written."""
-        assert not self.unwritten and not self._writing
+        assert not self.unwritten, "rows are on their way"
         self.cycle = max(self.cycle, cycle)
 
     def clock(self) -> Edge:
@@ -147,7 +147,7 @@ class WeightSequencer(Sequencer):
     def _clock(self) -> Edge:
         if self._streaming is None and self._loaded is not None:
             self._streaming, self._loaded, self._row = self._loaded, None, 0
-        free = self._loaded is None and (self._shadow and self._overlap or self._streaming is None)
+        free = self._loaded is None and ((self._shadow and self._overlap) or self._streaming is None)
         if self._shifting is None and self._issued and free:
             self._shifting, self._step = self._issued.popleft(), 0
         shift = stream = None
@@ -173,7 +173,7 @@ class WeightSequencer(Sequencer):
         return self._shifting is None or self._step + 1 == self._shifting.depth
 
     def _completes(self, place: Place) -> bool:
-        return place.index + 1 == place.part.rows
+        return place.at + 1 == place.part.rows
 
 
 class OutputSequencer(Sequencer):
@@ -239,4 +239,4 @@ class OutputSequencer(Sequencer):
         return self._streaming is None or self._row + 1 == self._streaming.depth
 
     def _completes(self, place: Place) -> bool:
-        return place.index == 0
+        return place.at == 0
