@@ -14,27 +14,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from accelsim.dram_arch import COUNT_LIMIT, DramArch, Problem, count_problems, plain
 from accelsim.errors import ConfigError
 from accelsim.spelling import suggest
-from accelsim.units import parse_clock, parse_rate, parse_size
+from accelsim.units import parse_clock, parse_size
 
 ARRAY_LIMIT = 2**8  # rows and cols: the k and n fields
 MEMORY_BYTES_LIMIT = 2**25  # the local address of load and store, the UB address of gemm and alu
 WGT_ROWS_LIMIT = 2**18
 ACC_ROWS_LIMIT = 2**16
 PARAM_ROWS_LIMIT = 2**14
-COUNT_LIMIT = 10**6  # of queue entries and of latencies in cycles; far beyond any real machine
-BURST_LIMIT = 2**12
+UB_BANKS_LIMIT = 64
+QUANTITIES = ("size", "clock", "bytes_per_cycle", "peak")  # ends of keys whose values may carry units
 FOLLOWS_COLS = "cols"  # the word for alu.lanes that means: as many as array.cols
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A rule that a machine breaks: the keys involved, the likely culprit first."""
-
-    keys: tuple[str, ...]
-    problem: str
-    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,16 +49,6 @@ class AluArch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DramArch:
-    """The DRAM port: an exact rational rate, a fixed latency in cycles, aligned bursts."""
-
-    bytes_per_cycle: Fraction
-    latency: int
-    burst_bytes: int
-    outstanding: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Arch:
     """One machine. Sizes in bytes, ``clock_hz`` an exact rational."""
 
@@ -75,6 +57,8 @@ class Arch:
     array: ArrayArch
     alu: AluArch
     ub_bytes: int
+    ub_ports: str  # "private" | "shared"
+    ub_banks: int  # equal address ranges, each with one port
     wgt_bytes: int
     acc_bytes: int
     param_bytes: int
@@ -88,20 +72,21 @@ class Arch:
 
         Raises ``ValueError`` for a quantity that cannot be read. Check :meth:`problems` afterwards.
         """
-        array, alu, dram = data["array"], data["alu"], data["dram"]
+        array, alu = data["array"], data["alu"]
         clock_hz = parse_clock(data["clock"])
         lanes = array["cols"] if alu["lanes"] == FOLLOWS_COLS else alu["lanes"]
-        rate = parse_rate(dram["bytes_per_cycle"], clock_hz)
         return cls(
             name=data["name"],
             clock_hz=clock_hz,
             array=ArrayArch(**array),
             alu=AluArch(lanes=lanes, latency=alu["latency"]),
             ub_bytes=parse_size(data["ub"]["size"]),
+            ub_ports=data["ub"]["ports"],
+            ub_banks=data["ub"]["banks"],
             wgt_bytes=parse_size(data["wgt"]["size"]),
             acc_bytes=parse_size(data["acc"]["size"]),
             param_bytes=parse_size(data["param"]["size"]),
-            dram=DramArch(**{**dram, "bytes_per_cycle": rate}),
+            dram=DramArch.from_dict(data["dram"], clock_hz),
             queue_depth=data["queue"]["depth"],
             prefetch_words=data["fetch"]["prefetch_words"],
         )
@@ -120,7 +105,7 @@ class Arch:
             where = f"Arch.replace({key}={value!r})"
             if key not in flat:
                 raise ConfigError(where, key, "unknown key", suggest(key, flat))
-            whole = isinstance(flat[key], int) and not key.endswith(("size", "clock", "bytes_per_cycle"))
+            whole = isinstance(flat[key], int) and not key.endswith(QUANTITIES)
             if whole and (not isinstance(value, int) or isinstance(value, bool)):
                 raise ConfigError(where, key, f"expected a whole number, got {value!r}")
             flat[key] = value
@@ -142,6 +127,7 @@ class Arch:
             ("array.dataflow", self.array.dataflow, ("ws", "os")),
             ("array.weights", self.array.weights, ("shadow", "single")),
             ("array.overlap", self.array.overlap, ("full", "none")),
+            ("ub.ports", self.ub_ports, ("private", "shared")),
         )
         found = [
             Problem((key,), f"{value!r} is not allowed", suggest(str(value), allowed))
@@ -153,21 +139,11 @@ class Arch:
             ("array.cols", self.array.cols, 1, ARRAY_LIMIT),
             ("alu.lanes", self.alu.lanes, 1, ARRAY_LIMIT),
             ("alu.latency", self.alu.latency, 0, COUNT_LIMIT),
-            ("dram.latency", self.dram.latency, 0, COUNT_LIMIT),
-            ("dram.burst_bytes", self.dram.burst_bytes, 1, BURST_LIMIT),
-            ("dram.outstanding", self.dram.outstanding, 1, COUNT_LIMIT),
+            ("ub.banks", self.ub_banks, 1, UB_BANKS_LIMIT),
             ("queue.depth", self.queue_depth, 1, COUNT_LIMIT),
             ("fetch.prefetch_words", self.prefetch_words, 1, COUNT_LIMIT),
         )
-        for key, value, low, high in counts:
-            if not low <= value <= high:
-                found.append(Problem((key,), f"must be in {low}..{high}, got {value}"))
-        burst = self.dram.burst_bytes
-        if burst > 0 and burst & (burst - 1):
-            below = 1 << (burst.bit_length() - 1)
-            hint = f"the nearest are {below} and {2 * below}"
-            found.append(Problem(("dram.burst_bytes",), f"must be a power of two, got {burst}", hint))
-        return found
+        return [*found, *count_problems(counts), *self.dram.problems()]
 
     def _memory_problems(self) -> list[Problem]:
         cols = max(self.array.cols, 1)
@@ -206,6 +182,18 @@ class Arch:
         return self.param_bytes // (4 * self.array.cols)
 
     @property
+    def ub_bank_bytes(self) -> int:
+        """Bytes of a UB bank; the last one has what is left."""
+        return -(-self.ub_bytes // self.ub_banks)
+
+    @property
+    def dram_bytes_per_cycle(self) -> Fraction:
+        """What DRAM can move at most: the port's rate, or the device's peak if that is lower."""
+        if self.dram.kind == "flat":
+            return self.dram.bytes_per_cycle
+        return min(self.dram.bytes_per_cycle, self.dram.device.peak_bytes_per_s / self.clock_hz)
+
+    @property
     def lut_rows(self) -> int:
         """PARAM rows that one 256-byte table takes."""
         return -(-256 // (4 * self.array.cols))
@@ -230,19 +218,14 @@ class Arch:
         return {
             "schema": 1,
             "name": self.name,
-            "clock": _plain(self.clock_hz),
+            "clock": plain(self.clock_hz),
             "array": dataclasses.asdict(self.array),
             "alu": dataclasses.asdict(self.alu),
-            "ub": {"size": self.ub_bytes},
+            "ub": {"size": self.ub_bytes, "ports": self.ub_ports, "banks": self.ub_banks},
             "wgt": {"size": self.wgt_bytes},
             "acc": {"size": self.acc_bytes},
             "param": {"size": self.param_bytes},
-            "dram": {
-                "bytes_per_cycle": _plain(self.dram.bytes_per_cycle),
-                "latency": self.dram.latency,
-                "burst_bytes": self.dram.burst_bytes,
-                "outstanding": self.dram.outstanding,
-            },
+            "dram": self.dram.to_dict(),
             "queue": {"depth": self.queue_depth},
             "fetch": {"prefetch_words": self.prefetch_words},
         }
@@ -269,7 +252,3 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
             here = here.setdefault(group, {})
         here[last] = value
     return data
-
-
-def _plain(value: Fraction) -> int | str:
-    return value.numerator if value.denominator == 1 else f"{value.numerator}/{value.denominator}"

@@ -32,6 +32,11 @@ def available(kind: Kind) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder(kind).glob(f"*{SUFFIX}"))}
 
 
+def presets() -> dict[str, Path]:
+    """Bundled DRAM devices by name, for ``dram.preset``."""
+    return {path.stem: path for path in sorted((folder("configs") / "dram").glob(f"*{SUFFIX}"))}
+
+
 def resolve(name_or_path: str | Path, kind: Kind, *, beside: Path | None = None) -> Path:
     """The file meant: an existing path, with or without ``.yaml``, else a bundled name.
 

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from accelsim.arch import FOLLOWS_COLS, Arch, flatten, unflatten
-from accelsim.bundled import folder, resolve
+from accelsim.bundled import folder, presets, resolve
 from accelsim.errors import ConfigError, ConfigErrors
 from accelsim.machine_schema import MachineFile, Settings
 from accelsim.spelling import suggest
 from accelsim.validation import check_data, sort_by_line
 from accelsim.yamlio import Document, dotted, dump_yaml, parse_value, read_document
 
+PRESET = "dram.preset"
 _FRAME = frozenset({"schema", "extends"})  # keys about the file, not about the machine
 
 
@@ -100,7 +101,7 @@ def _build(layers: list[_Layer], errors: list[ConfigError]) -> Arch:
 def _file_layers(path: Path, errors: list[ConfigError]) -> list[_Layer]:
     """The layers of a file and of those it extends, defaults first; mistakes are added to ``errors``."""
     base = read_document(folder("configs") / "base.yaml")
-    known = frozenset({"name", *flatten(base.data)})
+    known = frozenset({"name", PRESET, *flatten(base.data)})
     chain = [path]
     layers = []
     while True:
@@ -145,7 +146,26 @@ def _document_layer(document: Document, known: frozenset[str], errors: list[Conf
     flat = flatten(document.data) if isinstance(document.data, dict) else {}
     bad = {key for key in known if any(key == w or key.startswith(f"{w}.") for w in wrong)}
     values = {key: value for key, value in flat.items() if key in known - bad - _FRAME}
-    return _Layer(values=values, bad=frozenset(bad), error=error)
+    return _with_preset(_Layer(values=values, bad=frozenset(bad), error=error), errors)
+
+
+def _with_preset(layer: _Layer, errors: list[ConfigError]) -> _Layer:
+    """The layer with its ``dram.preset`` replaced by what it stands for, below the layer's own keys."""
+    values = dict(layer.values)
+    name = values.pop(PRESET, None)
+    if name is None:
+        return layer
+    known = presets()
+    if name not in known:
+        errors.append(layer.error(PRESET, f"no such preset: {name!r}", suggest(name, known)))
+        return _Layer(values=values, bad=layer.bad | {PRESET}, error=layer.error)
+    preset = flatten(read_document(known[name]).data)
+
+    def error(key: str, problem: str, hint: str) -> ConfigError:
+        return layer.error(key if key in values else PRESET, problem, hint)
+
+    below = {key: value for key, value in preset.items() if key not in _FRAME}
+    return _Layer(values={**below, **values}, bad=layer.bad, error=error)
 
 
 def _arch_layer(arch: Arch) -> _Layer:
@@ -166,7 +186,7 @@ def _set_layer(settings: Mapping[str, Any], known: Mapping[str, Any], errors: li
     def error(key: str, problem: str, hint: str) -> ConfigError:
         return ConfigError(f"--set {key}={_as_typed(settings[key])}", key, problem, hint)
 
-    allowed = ["name", *(key for key in known if key != "name")]
+    allowed = ["name", *(key for key in known if key != "name"), PRESET]
     good: dict[str, Any] = {}
     for key, value in settings.items():
         if key in allowed:
@@ -181,7 +201,7 @@ def _set_layer(settings: Mapping[str, Any], known: Mapping[str, Any], errors: li
     bad = {_set_key(good, mistake.keys) for mistake in mistakes}
     errors += [error(_set_key(good, m.keys), m.problem, m.hint) for m in mistakes]
     values = {key: value for key, value in good.items() if key not in bad}
-    return _Layer(values=values, bad=frozenset(bad), error=error)
+    return _with_preset(_Layer(values=values, bad=frozenset(bad), error=error), errors)
 
 
 def _set_key(settings: Mapping[str, Any], keys: Iterable[str | int]) -> str:

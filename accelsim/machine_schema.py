@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from accelsim.arch import ARRAY_LIMIT, BURST_LIMIT, COUNT_LIMIT, FOLLOWS_COLS, MEMORY_BYTES_LIMIT
-from accelsim.units import parse_clock, parse_rate, parse_size
+from accelsim.arch import ARRAY_LIMIT, FOLLOWS_COLS, MEMORY_BYTES_LIMIT, UB_BANKS_LIMIT
+from accelsim.dram_arch import BURST_LIMIT, COUNT_LIMIT, DEVICE_LIMIT, ROW_LIMIT
+from accelsim.units import parse_clock, parse_rate, parse_size, parse_time_ns
 from accelsim.validation import FileModel
 
 ABSENT: Any = None  # no default value: the key is left to the files below
@@ -35,6 +36,11 @@ def _rate(value: Any) -> Any:
     return value
 
 
+def _time(value: Any) -> Any:
+    parse_time_ns(value)
+    return value
+
+
 def _burst(value: int) -> int:
     if value & (value - 1):
         below = 1 << (value.bit_length() - 1)
@@ -55,9 +61,13 @@ def _quantity(*examples: str) -> WithJsonSchema:
 Size: TypeAlias = Annotated[Any, AfterValidator(_size), _quantity("262144", "256 KiB")]
 Clock: TypeAlias = Annotated[Any, AfterValidator(_clock), _quantity("500 MHz", "1 GHz")]
 Rate: TypeAlias = Annotated[Any, AfterValidator(_rate), _quantity("8", "340/7", "34 GB/s")]
+Peak: TypeAlias = Annotated[Any, AfterValidator(_rate), _quantity("19.2 GB/s")]
+Time: TypeAlias = Annotated[Any, AfterValidator(_time), WithJsonSchema({"type": "string", "examples": ["13.5 ns"]})]
 Side: TypeAlias = Annotated[int, Field(ge=1, le=ARRAY_LIMIT)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=COUNT_LIMIT)]
 Latency: TypeAlias = Annotated[int, Field(ge=0, le=COUNT_LIMIT)]
+Parts: TypeAlias = Annotated[int, Field(ge=1, le=DEVICE_LIMIT)]
+Burst: TypeAlias = Annotated[int, Field(ge=1, le=BURST_LIMIT), AfterValidator(_burst)]
 Lanes: TypeAlias = Annotated[Side | Literal["cols"], BeforeValidator(_lanes)]
 
 
@@ -88,15 +98,42 @@ class MemoryKeys(FileModel):
     size: Size = Field(ABSENT, description="capacity, bytes")
 
 
+class UbKeys(MemoryKeys):
+    """The unified buffer."""
+
+    ports: Literal["private", "shared"] = Field(
+        ABSENT, description="`private`: every unit has its own ports; `shared`: units take turns on banks of one port"
+    )
+    banks: Annotated[int, Field(ge=1, le=UB_BANKS_LIMIT)] = Field(
+        ABSENT, description="equal address ranges with a port each; only with shared ports"
+    )
+
+
 class DramKeys(FileModel):
     """The DRAM port that fetch, load and store share."""
 
     bytes_per_cycle: Rate = Field(ABSENT, description="bandwidth: bytes a cycle, or a rate in bytes a second")
     latency: Latency = Field(ABSENT, description="from request to first data, cycles")
-    burst_bytes: Annotated[int, Field(ge=1, le=BURST_LIMIT), AfterValidator(_burst)] = Field(
-        ABSENT, description="size and alignment of a burst, a power of two"
-    )
+    burst_bytes: Burst = Field(ABSENT, description="size and alignment of a burst, a power of two")
     outstanding: Count = Field(ABSENT, description="bursts each requester may have in flight")
+    kind: Literal["flat", "banked"] = Field(
+        ABSENT, description="`flat`: every burst takes the same time; `banked`: a device of channels, banks and rows"
+    )
+    preset: Annotated[str, Field(min_length=1)] = Field(
+        ABSENT, description="a bundled device: sets `kind: banked` and the keys below, as far as the file does not"
+    )
+    channels: Parts = Field(ABSENT, description="channels of the device")
+    banks: Parts = Field(ABSENT, description="banks of a channel")
+    row_bytes: Annotated[int, Field(ge=1, le=ROW_LIMIT)] = Field(ABSENT, description="a row of a bank of one channel")
+    access_bytes: Burst = Field(ABSENT, description="what one column command moves, a power of two")
+    peak: Peak = Field(ABSENT, description="peak rate of all channels together, bytes a second")
+    trcd: Time = Field(ABSENT, description="from opening a row to its first column command")
+    trp: Time = Field(ABSENT, description="to close a row")
+    tcas: Time = Field(ABSENT, description="from the column command of a read to its first data")
+    tcwl: Time = Field(ABSENT, description="from the column command of a write to its first data")
+    tras: Time = Field(ABSENT, description="from opening a row to closing it, at least")
+    trfc: Time = Field(ABSENT, description="a refresh")
+    trefi: Time = Field(ABSENT, description="from one refresh to the next")
 
 
 class QueueKeys(FileModel):
@@ -124,7 +161,7 @@ class MachineFile(FileModel):
     clock: Clock = Field(ABSENT, description="one clock for everything")
     array: ArrayKeys = Field(ABSENT, description="the systolic array")
     alu: AluKeys = Field(ABSENT, description="the vector unit")
-    ub: MemoryKeys = Field(ABSENT, description="unified buffer: int8 activations")
+    ub: UbKeys = Field(ABSENT, description="unified buffer: int8 activations")
     wgt: MemoryKeys = Field(ABSENT, description="weights: rows of `array.cols` int8")
     acc: MemoryKeys = Field(ABSENT, description="sums: rows of `array.cols` int32")
     param: MemoryKeys = Field(ABSENT, description="bias, scale and tables: rows of `array.cols` 32-bit words")

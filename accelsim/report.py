@@ -94,7 +94,7 @@ def build_report(
 def bound(arch: Arch, facts: Facts) -> tuple[int, str]:
     """The cycles no run of this work can beat, and which roof says so: ``array`` or ``dram`` (``array`` if equal)."""
     array = Fraction(facts.macs, arch.array.rows * arch.array.cols)
-    dram = facts.compulsory_bytes / arch.dram.bytes_per_cycle
+    dram = facts.compulsory_bytes / arch.dram_bytes_per_cycle
     return ceil(max(array, dram)), "array" if array >= dram else "dram"
 
 

@@ -7,16 +7,23 @@ or rows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
-from math import gcd
+from itertools import product
+from math import ceil, floor, gcd
 from typing import NamedTuple
 
 import numpy as np
 
-from accelsim.arch import AluArch, ArrayArch, DramArch
+from accelsim.arch import AluArch, ArrayArch
+from accelsim.dram_arch import DeviceArch, DramArch
 from accelsim.isa.fields import WORD_BYTES
 from accelsim.isa.protocol import ArrayWork, FillWork, Region, VectorWork
+
+DATA_LIMIT = 2**32  # the DRAM address of load and store: 4 GiB of data
+NS_PER_S = 10**9
 
 # ---------------------------------------------------------------------------------------------- the array
 
@@ -179,16 +186,30 @@ def burst_count(region: Region, burst_bytes: int) -> int:
 
     Runs are requested one after the other; two runs that touch the same burst pay it twice.
     """
-    run = region.run
-    outer = [loop for loop in region.loops if loop[0] > 1]
-    while outer and outer[-1][1] == run:
-        run *= outer.pop()[0]
+    run, outer = _runs(region)
     start = region.start % burst_bytes
     if not outer:
         return (start + run - 1) // burst_bytes + 1
     return _scattered_bursts(
         start, run, tuple((count, stride % burst_bytes) for count, stride in outer), burst_bytes
     )
+
+
+def burst_addresses(region: Region, burst_bytes: int) -> Iterator[int]:
+    """Where those bursts start, in the order in which they are requested."""
+    run, outer = _runs(region)
+    for steps in product(*(range(count) for count, _ in outer)):
+        start = region.start + sum(step * stride for step, (_, stride) in zip(steps, outer))
+        yield from range(start // burst_bytes * burst_bytes, start + run, burst_bytes)
+
+
+def _runs(region: Region) -> tuple[int, list[tuple[int, int]]]:
+    """The contiguous run with the loops that continue it joined, and the loops left, outermost first."""
+    run = region.run
+    outer = [loop for loop in region.loops if loop[0] > 1]
+    while outer and outer[-1][1] == run:
+        run *= outer.pop()[0]
+    return run, outer
 
 
 @lru_cache(maxsize=4096)
@@ -208,12 +229,56 @@ def _scattered_bursts(start: int, run: int, loops: tuple[tuple[int, int], ...], 
     return int((((residues + run - 1) // burst_bytes + 1) * counts).sum())
 
 
+# ------------------------------------------------------------------------------------------ the DRAM device
+
+
+class DeviceCycles(NamedTuple):
+    """The times of a DRAM device in cycles of the machine. ``over / under`` cycles move a burst on a channel."""
+
+    rcd: int
+    rp: int
+    cas: int
+    cwl: int
+    ras: int
+    rfc: int
+    refi: int
+    over: int
+    under: int
+
+
+def device_cycles(dram: DramArch, clock_hz: Fraction) -> DeviceCycles:
+    """Each time is rounded once: up, as they are the least allowed, but tREFI, the most allowed, down (at least 1)."""
+    device: DeviceArch = dram.device
+
+    def up(time_ns: Fraction) -> int:
+        return ceil(time_ns * clock_hz / NS_PER_S)
+
+    rate = device.peak_bytes_per_s / device.channels / clock_hz
+    busy = dram.stripe_bytes / rate
+    return DeviceCycles(
+        rcd=up(device.trcd_ns),
+        rp=up(device.trp_ns),
+        cas=up(device.tcas_ns),
+        cwl=up(device.tcwl_ns),
+        ras=up(device.tras_ns),
+        rfc=up(device.trfc_ns),
+        refi=max(1, floor(device.trefi_ns * clock_hz / NS_PER_S)),
+        over=busy.numerator,
+        under=busy.denominator,
+    )
+
+
 # ------------------------------------------------------------------------------------------------- fetch
 
 
 def fetch_bursts(words: int, burst_bytes: int) -> int:
     """Bursts that bring in a program of ``words`` instructions; the program starts on a burst boundary."""
     return -(-words * WORD_BYTES // burst_bytes)
+
+
+def fetch_address(burst: int, burst_bytes: int) -> int:
+    """Where fetch burst ``burst`` (from 0) lies: instruction words have an address range above that of data."""
+    return DATA_LIMIT + burst * burst_bytes
 
 
 def word_burst(word: int, burst_bytes: int) -> int:

@@ -17,6 +17,7 @@ SIZE_UNITS: Mapping[str, int] = {
     "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "MB": 10**6, "GB": 10**9,
 }  # fmt: skip
 CLOCK_UNITS: Mapping[str, int] = {"Hz": 1, "kHz": 10**3, "MHz": 10**6, "GHz": 10**9}
+TIME_UNITS_NS: Mapping[str, int] = {"ns": 1, "us": 10**3, "ms": 10**6}
 RATE_UNITS: Mapping[str, int] = {f"{unit}/s": factor for unit, factor in SIZE_UNITS.items()}
 
 _QUANTITY = re.compile(
@@ -49,6 +50,16 @@ def parse_rate(value: Any, clock_hz: Fraction) -> Fraction:
     if number <= 0:
         raise ValueError(f"a rate must be greater than 0, got {value}")
     return number * RATE_UNITS[unit] / clock_hz if unit else number
+
+
+def parse_time_ns(value: Any) -> Fraction:
+    """Nanoseconds: text like ``13.328 ns`` or ``3.9 us``."""
+    number, unit = _quantity(value, TIME_UNITS_NS, "a time like 13.5 ns")
+    if not unit:
+        raise ValueError(f"expected a time like 13.5 ns, got {value!r}\nwrite the unit: ns, us or ms")
+    if number <= 0:
+        raise ValueError(f"a time must be greater than 0, got {value}")
+    return number * TIME_UNITS_NS[unit]
 
 
 def _quantity(value: Any, units: Mapping[str, int], expected: str) -> tuple[Fraction, str]:

@@ -14,6 +14,7 @@ import simpy
 
 from accelsim.arch import Arch
 from accelsim.errors import DeadlockError
+from accelsim.hw.banked import BankedPort
 from accelsim.hw.memory import Port
 from accelsim.hw.queues import Tokens
 from accelsim.hw.record import Record
@@ -71,7 +72,7 @@ class _Machine:
         self._landings: list[tuple[int, Unit, int]] = []  # known, not reported yet
         self._halting: list[UnitState] = []
         self._landed_before = 0  # every instruction before this one has a known landing
-        self._port = Port(arch.dram)
+        self._port = Port(arch.dram) if arch.dram.kind == "flat" else BankedPort(arch.dram, arch.clock_hz)
         self._port_wake: int | None = None
         self._fetch_total = fetch_bursts(len(tasks), arch.dram.burst_bytes)
         self._words = len(tasks)
@@ -203,7 +204,7 @@ class _Machine:
     def _submit(self, state: UnitState, index: int, work: TransferWork, accepted: int) -> None:
         bursts = burst_count(work.region, self._arch.dram.burst_bytes)
         self._record.bursts[index] = bursts
-        self._port.submit(state.requester, bursts, accepted + 1)
+        self._port.submit(state.requester, bursts, accepted + 1, work.region)
 
     def _land(self, state: UnitState, index: int, served: Served) -> None:
         """All of the instruction's cycles are known: tell whom it concerns."""

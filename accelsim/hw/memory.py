@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from accelsim.arch import DramArch
+from accelsim.dram_arch import DramArch
+from accelsim.isa.protocol import Region
 from accelsim.timing import burst_ratio, never_throttled
 from accelsim.trace import Requester
 
@@ -62,8 +63,11 @@ class Port:
         self._order = _orders()
         self._last = Requester.STORE  # so that the search starts at fetch
 
-    def submit(self, requester: Requester, bursts: int, present: int) -> None:
-        """Ask for ``bursts`` bursts, visible to the port from cycle ``present`` on, behind earlier requests."""
+    def submit(self, requester: Requester, bursts: int, present: int, region: Region | None = None) -> None:
+        """Ask for ``bursts`` bursts, visible to the port from cycle ``present`` on, behind earlier requests.
+
+        ``region`` is where they lie, None for the next instruction words.
+        """
         if self._left[requester]:
             self._backlog[requester].append((present, bursts))
         else:
@@ -143,7 +147,7 @@ class Port:
         last = ready[(grants - 1) % share]
         self._start, self._count, self._last = start, count, last
         self._due = start + count * over // under
-        landed = start - (-count * over // under) - 1 + self._latency
+        landed = self._lands(last, start + (count - 1) * over // under, start - (-count * over // under) - 1)
         if self._throttled:
             self._flying[last].append(landed)
         if not self._left[last]:
@@ -151,6 +155,11 @@ class Port:
             self._first[last] = -1
             if self._backlog[last]:
                 self._present[last], self._left[last] = self._backlog[last].popleft()
+
+
+    def _lands(self, who: Requester, granted: int, ended: int) -> int:
+        """The landing of a burst that had the port from cycle ``granted`` to ``ended``."""
+        return ended + self._latency
 
 
 def _orders() -> list[list[Requester]]:

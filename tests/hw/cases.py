@@ -20,6 +20,7 @@ from accelsim.isa.protocol import (
     VectorWork,
     Work,
 )
+from tests.devices import flat_dram
 
 
 def machine(
@@ -45,10 +46,12 @@ def machine(
         array=ArrayArch(rows=rows, cols=cols, dataflow=dataflow, weights=weights, overlap=overlap),
         alu=AluArch(lanes=lanes, latency=alu_latency),
         ub_bytes=8192,
+        ub_ports="private",
+        ub_banks=4,
         wgt_bytes=4096,
         acc_bytes=2048,
         param_bytes=2048,
-        dram=DramArch(
+        dram=flat_dram(
             bytes_per_cycle=Fraction(rate), latency=latency, burst_bytes=burst, outstanding=outstanding
         ),
         queue_depth=depth,
@@ -90,7 +93,7 @@ rates = st.builds(Fraction, st.integers(5, 60), st.integers(1, 9))
 @st.composite
 def drams(draw: st.DrawFn) -> DramArch:
     """Ports of every temper: slow, faster than a burst a cycle, throttled to one burst in flight, never throttled."""
-    return DramArch(
+    return flat_dram(
         bytes_per_cycle=draw(rates),
         latency=draw(st.integers(0, 12)),
         burst_bytes=draw(st.sampled_from([16, 32, 64])),

@@ -13,6 +13,7 @@ from accelsim.arch import DramArch
 from accelsim.hw.memory import Port
 from accelsim.timing import never_throttled, port_end, transfer_cycles
 from accelsim.trace import Requester
+from tests.devices import flat_dram
 from tests.hw.cases import drams, rates
 from tests.oracles.port import Burst, SteppedPort
 
@@ -103,8 +104,8 @@ def test_equal_to_the_stepped_port(dram: DramArch, fetch: Client, load: Client, 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(rates, st.integers(0, 9), st.sampled_from([16, 64]), st.integers(1, 9), clients, clients, clients)
 def test_the_limit_never_binds_where_it_is_said_not_to(rate, latency, burst, outstanding, fetch, load, store):
-    dram = DramArch(bytes_per_cycle=rate, latency=latency, burst_bytes=burst, outstanding=outstanding)
-    free = DramArch(bytes_per_cycle=rate, latency=latency, burst_bytes=burst, outstanding=10_000)
+    dram = flat_dram(bytes_per_cycle=rate, latency=latency, burst_bytes=burst, outstanding=outstanding)
+    free = flat_dram(bytes_per_cycle=rate, latency=latency, burst_bytes=burst, outstanding=10_000)
     traffic = [fetch, load, store]
     if never_throttled(dram):
         assert step(dram, traffic) == step(free, traffic)
@@ -112,7 +113,7 @@ def test_the_limit_never_binds_where_it_is_said_not_to(rate, latency, burst, out
 
 @pytest.mark.parametrize("outstanding", [1, 2, 16])
 def test_two_streams_share_the_port_in_turn(outstanding: int):
-    dram = DramArch(bytes_per_cycle=Fraction(8), latency=100, burst_bytes=64, outstanding=outstanding)
+    dram = flat_dram(bytes_per_cycle=Fraction(8), latency=100, burst_bytes=64, outstanding=outstanding)
     quiet = Client([], [])
     # Both are seen in cycle 0; load goes before store. A burst takes 8 cycles.
     loads, stores = drive(dram, [quiet, Client([0], [3]), Client([0], [2])])[1:]
@@ -131,7 +132,7 @@ def test_two_streams_share_the_port_in_turn(outstanding: int):
 @given(drams(), st.integers(1, 3000))
 def test_a_lone_transfer_takes_the_closed_form(dram: DramArch, bursts: int):
     if not never_throttled(dram):
-        dram = DramArch(
+        dram = flat_dram(
             bytes_per_cycle=dram.bytes_per_cycle,
             latency=dram.latency,
             burst_bytes=dram.burst_bytes,
@@ -147,7 +148,7 @@ def test_a_lone_transfer_takes_the_closed_form(dram: DramArch, bursts: int):
 
 
 def test_a_stretch_is_not_stepped():
-    dram = DramArch(bytes_per_cycle=Fraction(8), latency=100, burst_bytes=64, outstanding=16)
+    dram = flat_dram(bytes_per_cycle=Fraction(8), latency=100, burst_bytes=64, outstanding=16)
     port = Port(dram)
     port.submit(Requester.LOAD, 10**9, 1)
     assert port.wake() == 1 + (10**9 - 1) * 8

@@ -8,12 +8,13 @@ from fractions import Fraction
 import numpy as np
 from hypothesis import strategies as st
 
-from accelsim.arch import AluArch, Arch, ArrayArch, DramArch
+from accelsim.arch import AluArch, Arch, ArrayArch
 from accelsim.isa.effects import param_rows
 from accelsim.isa.instructions import Alu, AluOp, Gemm, Halt, Instr, Load, Operand, Store
 from accelsim.isa.program import Program
 from accelsim.isa.protocol import Memory
 from accelsim.isa.state import MachineState, memory_bytes
+from tests.devices import flat_dram
 
 DRAM_BYTES = 300
 FILLS = ("random", "all 127", "all -128", "zero", "small", "poison")
@@ -30,10 +31,12 @@ def small_arch(
         array=ArrayArch(rows=rows, cols=cols, dataflow="ws", weights="shadow", overlap="full"),
         alu=AluArch(lanes=cols, latency=4),
         ub_bytes=ub,
+        ub_ports="private",
+        ub_banks=4,
         wgt_bytes=wgt_rows * cols,
         acc_bytes=acc_rows * cols * 4,
         param_bytes=param_rows * cols * 4,
-        dram=DramArch(bytes_per_cycle=Fraction(4), latency=10, burst_bytes=16, outstanding=4),
+        dram=flat_dram(bytes_per_cycle=Fraction(4), latency=10, burst_bytes=16, outstanding=4),
         queue_depth=16,
         prefetch_words=16,
     )
