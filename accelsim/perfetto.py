@@ -209,9 +209,8 @@ def _port(writer: _Writer, program: Program, trace: Trace, arch: Arch) -> None:
 
 
 def _fetched(trace: Trace, latency: int, burst: int) -> Iterator[tuple[int, int, int, int]]:
-    """(start, stop, first word, last word) of the bursts that bring in a word's last byte."""
-    ends, first = np.unique(trace.arrived - latency + 1, return_index=True)
-    ends = np.maximum(ends, 1)
+    """(start, stop, first word, last word) of the bursts that bring in a word's last byte, by when they arrive."""
+    ends, first = np.unique(np.maximum.accumulate(trace.arrived - latency + 1), return_index=True)
     starts = np.maximum(ends - burst, trace.requested[first])
     at = 0
     last = np.append(first[1:], len(trace.arrived)) - 1
