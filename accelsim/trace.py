@@ -41,7 +41,8 @@ class Kind(IntEnum):
 @dataclass(frozen=True, slots=True)
 class Span:
     """``unit`` from cycle ``start`` to before ``stop``: busy with instruction ``index`` if ``wait`` is empty, else
-    waiting to accept it. ``wait`` is ``queue``, ``port``, ``token:<unit>``, ``drain`` or ``done`` (index -1).
+    waiting to accept it. ``wait`` is ``queue``, ``port``, ``token:<unit>``, ``drain``, ``bank`` or
+    ``done`` (index -1).
     """
 
     unit: Unit
@@ -76,6 +77,7 @@ class Trace:
     (gemm: weights or rows enter; load, store: first burst granted; alu, fill: accepted + 1; sync, halt: accepted).
     ``free``: earliest cycle in which the unit could accept its next instruction. ``landed``: the last effect.
     ``token_ready``: first cycle in which all tokens were there (-1 without waits), ``token_unit`` who was last.
+    ``asked``: from when on nothing but UB banks was missing (``accepted`` if banks do not matter).
     ``bursts``: DRAM bursts of the instruction; ``port_bursts``: of each :class:`Requester`.
     """
 
@@ -86,6 +88,7 @@ class Trace:
     dispatched: Cycles
     token_ready: Cycles
     token_unit: Cycles
+    asked: Cycles
     accepted: Cycles
     started: Cycles
     free: Cycles
@@ -112,7 +115,7 @@ class Trace:
         """Cycles per named wait; with :meth:`busy_cycles` they sum to :attr:`cycles`. Waits of 0 are left out."""
         index, bounds = self._bounds(unit)
         lengths = np.diff(bounds, axis=1)
-        waits = {name: int(lengths[:, place].sum()) for name, place in (("port", 1), ("drain", 4))}
+        waits = {name: int(lengths[:, place].sum()) for name, place in (("port", 1), ("drain", 4), ("bank", 5))}
         waits["queue"] = int(lengths[:, (0, 2)].sum())
         for giver in Unit:
             token = lengths[:, 3][self.token_unit[index] == giver]
@@ -153,8 +156,8 @@ class Trace:
         return segments(self.array, flights, self.cycles)
 
     def _bounds(self, unit: Unit) -> tuple[Cycles, Cycles]:
-        """Indices of the unit's instructions and, per instruction, seven ascending cycles that cut its time into
-        queue, port, queue, token, drain and busy.
+        """Indices of the unit's instructions and, per instruction, eight ascending cycles that cut its time into
+        queue, port, queue, token, drain, bank and busy.
         """
         index = np.flatnonzero(self.unit == unit).astype(np.int64)
         accepted, live = self.accepted[index], self.landed[index] + 1
@@ -162,14 +165,14 @@ class Trace:
         stop[:-1] = np.minimum(live[:-1], accepted[1:])
         gap = np.zeros_like(stop)
         gap[1:] = stop[:-1]
-        cuts = (self.requested, self.arrived + 1, self.dispatched + 1, self.token_ready)
+        cuts = (self.requested, self.arrived + 1, self.dispatched + 1, self.token_ready, self.asked)
         columns = [gap, *(np.minimum(cut[index], accepted) for cut in cuts), accepted, stop]
         return index, np.maximum.accumulate(np.stack(columns, axis=1), axis=1)
 
     def _spans(self, unit: Unit) -> Iterator[Span]:
         index, bounds = self._bounds(unit)
         at = 0
-        names = ["queue", "port", "queue", "", "drain", ""]
+        names = ["queue", "port", "queue", "", "drain", "bank", ""]
         givers = [f"token:{giver.name.lower()}" for giver in Unit]
         for i, giver, row in zip(index.tolist(), self.token_unit[index].tolist(), bounds.tolist()):
             names[3] = givers[giver]

@@ -54,6 +54,7 @@ def trace() -> Trace:
         dispatched=cycles(1, 1, 1, 1, 1),
         token_ready=cycles(-1, 20, 45, -1, 90),
         token_unit=cycles(0, 0, 1, 0, 2),
+        asked=accepted,
         accepted=accepted,
         started=accepted + 1,
         free=accepted + 1,

@@ -15,6 +15,7 @@ import simpy
 from accelsim.arch import Arch
 from accelsim.errors import DeadlockError
 from accelsim.hw.banked import BankedPort
+from accelsim.hw.banks import Arbiter
 from accelsim.hw.memory import Port
 from accelsim.hw.queues import Tokens
 from accelsim.hw.record import Record
@@ -71,6 +72,7 @@ class _Machine:
         self._record = Record(tasks)
         self._landings: list[tuple[int, Unit, int]] = []  # known, not reported yet
         self._halting: list[UnitState] = []
+        self._arbiter = Arbiter(self._env, self._accept)
         self._landed_before = 0  # every instruction before this one has a known landing
         self._port = Port(arch.dram) if arch.dram.kind == "flat" else BankedPort(arch.dram, arch.clock_hz)
         self._port_wake: int | None = None
@@ -151,7 +153,7 @@ class _Machine:
             cycle = max(cycle, drained)
         state.armed = True
         callbacks = self._env.timeout(cycle - self._env.now, state).callbacks
-        callbacks.append(self._accept)
+        callbacks.append(self._present)
 
     def _drained(self, index: int) -> int | None:
         """First cycle in which every instruction before ``index`` has landed, or None if not known yet."""
@@ -160,8 +162,18 @@ class _Machine:
             self._landed_before += 1
         return max(landed[:index], default=-1) + 1 if self._landed_before >= index else None
 
-    def _accept(self, event: simpy.Event) -> None:
+    def _present(self, event: simpy.Event) -> None:
+        """The unit's next instruction lacks nothing, except UB banks if these are shared."""
         state = cast(UnitState, event.value)
+        index = state.queue.head
+        banks = 0 if index is None else self._tasks[index].banks
+        if index is None or not banks:
+            self._accept(state)
+        else:
+            self._record.asked[index] = int(self._env.now)
+            self._arbiter.ask(state, banks)
+
+    def _accept(self, state: UnitState) -> None:
         now = int(self._env.now)
         if self._landings:
             self._report_landings(now)
@@ -214,8 +226,10 @@ class _Machine:
         state.free, state.landed = served.free, landed
         if self._on_land is not None:
             heappush(self._landings, (landed, state.unit, index))
-        signals = self._tasks[index].signals
-        if signals:
+        task = self._tasks[index]
+        if task.banks:
+            self._arbiter.land(state.unit, landed)
+        if signals := task.signals:
             self._tokens.give(state.unit, signals, landed)
             for taker in signals:
                 self._poke(self._units[taker])

@@ -22,6 +22,7 @@ class Record:
         self.dispatched = [-1] * count
         self.token_ready = [-1] * count
         self.token_unit = [-1] * count
+        self.asked = [-1] * count
         self.accepted = [-1] * count
         self.started = [-1] * count
         self.free = [-1] * count
@@ -45,6 +46,7 @@ class Record:
             dispatched=_column(self.dispatched),
             token_ready=_column(self.token_ready),
             token_unit=_column(self.token_unit),
+            asked=_column([accepted if asked < 0 else asked for asked, accepted in zip(self.asked, self.accepted)]),
             accepted=_column(self.accepted),
             started=_column(self.started),
             free=_column(self.free),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from accelsim.arch import Arch
+from accelsim.isa.banks import bank_mask
 from accelsim.isa.instructions import Alu, AluOp, Gemm, Halt, Instr, Load, Operand, Store, Sync, members
 from accelsim.isa.program import Program
 from accelsim.isa.protocol import (
@@ -62,7 +63,11 @@ def param_rows(instr: Alu, arch: Arch) -> int:
 
 def task(instr: Instr, arch: Arch) -> Task:
     """The instruction as the timing simulator sees it."""
-    return Task(instr.unit, members(instr.wait), members(instr.signal), _work(instr))
+    banks = 0
+    if arch.ub_ports == "shared":
+        touched = effects(instr, arch)
+        banks = bank_mask((*touched.reads, *touched.writes), arch.ub_bank_bytes)
+    return Task(instr.unit, members(instr.wait), members(instr.signal), _work(instr), banks)
 
 
 def tasks(program: Program, arch: Arch) -> tuple[Task, ...]:

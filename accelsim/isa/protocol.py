@@ -109,12 +109,16 @@ Work: TypeAlias = ArrayWork | VectorWork | TransferWork | FillWork | SyncWork | 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One instruction as the timing simulator sees it. ``waits``/``signals`` name other units, each at most once."""
+    """One instruction as the timing simulator sees it. ``waits``/``signals`` name other units, each at most once.
+
+    ``banks`` has a bit for every UB bank the instruction touches, if units share the banks' ports; else 0.
+    """
 
     unit: Unit
     waits: tuple[Unit, ...]
     signals: tuple[Unit, ...]
     work: Work
+    banks: int = 0
 
 
 Landing: TypeAlias = Callable[[int], None]
