@@ -8,7 +8,8 @@ ever read. ``pixels`` > 1 is column packing: the spare columns compute the next 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 
 from accelsim.arch import Arch
 from accelsim.compiler.ops import MatOp
+from accelsim.isa.protocol import ArrayWork
+from accelsim.timing import array_interval_cycles
 
 MAX_CHUNKS = 1 << 10
 """Iterations of a gemm's inner reduction loop."""
@@ -30,6 +33,10 @@ class Block:
     channel: int
 
 
+Shapes: TypeAlias = tuple[tuple[int, int, int], ...]
+"""Gemms as (how many, tiles, k)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packing:
     """One way to lay a MatOp on the array. ``run = k * chunks + tail`` bytes."""
@@ -41,6 +48,7 @@ class Packing:
     taps: int  # separate kernel columns (1 when a run covers the whole kernel row)
     kernel_rows: int
     blocks: tuple[Block, ...]
+    gemms: Shapes = ()  # of one block and one tile of pixels
 
     @property
     def run(self) -> int:
@@ -56,11 +64,6 @@ class Packing:
     def lanes(self) -> int:
         """Columns used by a full block."""
         return self.pixels * self.blocks[0].count
-
-    def array_cycles(self, stream: int) -> int:
-        """Cycles of one block's tiles with ``stream`` activation rows each, weights shadowed."""
-        per_row = self.chunks * max(self.k, stream) + (max(self.tail, stream) if self.tail else 0)
-        return self.kernel_rows * self.taps * per_row
 
     def text(self, op: MatOp) -> str:
         """The name reported as ``packing``."""
@@ -80,9 +83,14 @@ class Piece:
     count: int
 
     @property
+    def tiles(self) -> int:
+        """Weight tiles of the piece."""
+        return (self.rows[1] - self.rows[0]) * (self.taps[1] - self.taps[0]) * self.count
+
+    @property
     def weight_rows(self) -> int:
         """WGT rows of the piece."""
-        return (self.rows[1] - self.rows[0]) * (self.taps[1] - self.taps[0]) * self.k * self.count
+        return self.tiles * self.k
 
 
 Slab: TypeAlias = tuple[Piece, ...]
@@ -141,26 +149,46 @@ def _packing(op: MatOp, arch: Arch, pixels: int) -> Packing:
     joined = op.groups == 1 and window.dilation[1] == 1
     taps = 1 if joined else window.kernel[1]
     run = ((pixels - 1) * window.stride[1] + window.kernel[1]) * window.in_c if joined else group_in
-    k = _tile_depth(run, min(arch.array.rows, arch.wgt_rows), stream=window.out_w if op.batched else arch.array.rows)
+    k = _tile_depth(run, arch, stream=window.out_w if op.batched else arch.array.rows)
     width = arch.array.cols // pixels
     blocks = tuple(
         Block(first=g * group_out + first, count=min(width, group_out - first), channel=g * group_in)
         for g in range(op.groups)
         for first in range(0, group_out, width)
     )
-    return Packing(
+    packing = Packing(
         pixels=pixels, k=k, chunks=run // k, tail=run % k, taps=taps, kernel_rows=window.kernel[0], blocks=blocks
     )
+    return replace(packing, gemms=_gemm_shapes(packing, arch))
 
 
-def _tile_depth(run: int, limit: int, stream: int) -> int:
+def _tile_depth(run: int, arch: Arch, stream: int) -> int:
     """Bytes per tile: an exact divisor of the run (one gemm) unless uneven tiles are clearly fewer cycles."""
+    limit = min(arch.array.rows, arch.wgt_rows)
+    if run <= limit:
+        return run
     chunks = -(-run // limit)
-    exact = next(d for d in range(min(limit, run), 0, -1) if run % d == 0)
+    exact = next(d for d in range(limit, 0, -1) if run % d == 0)
     even = -(-run // chunks)
-    divided = run // exact * max(exact, stream)
-    uneven = (chunks - 1) * max(even, stream) + max(run - (chunks - 1) * even, stream)
+    rest = run - (chunks - 1) * even
+    divided = _cycles(run // exact, exact, stream, arch)
+    uneven = _cycles(chunks - 1, even, stream, arch) + _cycles(1, rest, stream, arch)
     return exact if divided <= uneven * 1.02 else even
+
+
+def _cycles(tiles: int, k: int, stream: int, arch: Arch) -> int:
+    return array_interval_cycles(ArrayWork(tiles=tiles, k=k, m=stream), arch.array)
+
+
+def _gemm_shapes(packing: Packing, arch: Arch) -> Shapes:
+    """Under os each gemm drains once, so it matters where the reduction is cut."""
+    made = Counter((piece.tiles, piece.k) for slab in slabs(packing, arch) for piece in slab)
+    return tuple((count, tiles, k) for (tiles, k), count in made.items())
+
+
+def array_cycles(packing: Packing, stream: int, arch: Arch) -> int:
+    """Cycles of one block's gemms, one after the other, with ``stream`` activation rows each."""
+    return sum(count * _cycles(tiles, k, stream, arch) for count, tiles, k in packing.gemms)
 
 
 def weight_runs(op: MatOp, packing: Packing, block: Block) -> NDArray[np.int8]:

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from accelsim.arch import Arch
 from accelsim.compiler.ops import MatOp, Op, VecOp, Window
-from accelsim.compiler.packing import Packing, packings
+from accelsim.compiler.packing import Packing, array_cycles, packings
 from accelsim.errors import CapacityError
 
 INSTRUCTION_BYTES = 32
@@ -168,7 +168,7 @@ def _matrix_cost(op: Op, arch: Arch, room: Room, grain: float, plan: Plan, outer
     down, across = -(-window.out_h // plan.rows), -(-window.out_w // plan.cols)
     tiles, blocks = down * across, len(packing.blocks)
     stream = acc_rows(packing, plan.rows, plan.cols)
-    gemm = tiles * blocks * packing.array_cycles(stream)
+    gemm = tiles * blocks * array_cycles(packing, stream, arch)
     vectors = tiles * blocks * stream * (2 if op.table is not None else 1)
     fits = packing.weight_rows * blocks <= arch.wgt_rows
     weights = sum(packing.weight_rows * packing.pixels * b.count for b in packing.blocks)
