@@ -176,7 +176,7 @@ def test_units_are_tiled_and_busy_slices_name_their_instruction(results: list[Re
             assert one["args"]["layer"] in ("", *program.layers)
             assert (one["args"]["accepted"], one["args"]["landed"]) == (trace.accepted[index], trace.landed[index])
             assert one["ts"] == trace.accepted[index]
-    moved = [one for one in tracks["load: first to last burst"]]
+    moved = tracks["load: first to last burst"]
     assert sum(one["args"]["bursts"] for one in moved) == trace.port_bursts[1]
     assert [one["name"] for one in tracks["layers"]] == list(program.layers)
 

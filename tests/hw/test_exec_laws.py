@@ -10,6 +10,7 @@ import json
 import random
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil, floor
 from pathlib import Path
 
@@ -135,7 +136,7 @@ def test_equal_tiles_follow_at_their_period(tmp_path: Path, dataflow, weights, k
     lines = ["load memory=ub dram=0 run=1 n0=500 ds0=32 signal=gemm", *gemms]
     seen = run(tmp_path, lines, array__rows=4, array__cols=6, array__dataflow=dataflow, array__weights=weights)[1:-1]
     assert seen[0].landed - seen[0].accepted + 1 == alone
-    assert {later.landed - earlier.landed for earlier, later in zip(seen, seen[1:])} == {period}
+    assert {later.landed - earlier.landed for earlier, later in pairwise(seen)} == {period}
 
 
 # ------------------------------------------------------------------------------------------- alu, sync
