@@ -78,6 +78,7 @@ def run(
     """
     clock = Clock()
     check_options(level, objective, timing_only)
+    _check_batch(batch)
     machine = load_arch(arch, dict(set or {}))
     network = open_network(workload)
     images = _images(network, batch, input)
@@ -102,6 +103,7 @@ def compile_file(
 ) -> Program:
     """Compile a workload; ``dump(stage, text)`` receives the text form of every stage."""
     check_options("cycle", objective, False)
+    _check_batch(batch)
     machine = load_arch(arch, dict(set or {}))
     graph = open_network(workload).quantize()
     return _compile(graph, machine, batch, dump).program
@@ -119,6 +121,7 @@ def evaluate(
     Values are computed by the instruction stream (level functional) in batches. Raises ConfigError for a workload
     without a data set.
     """
+    _check_batch(batch)
     machine = load_arch(arch, dict(set or {}))
     network = open_network(workload)
     if network.dataset is None:
@@ -148,12 +151,20 @@ def evaluate(
     }
 
 
+def _check_batch(batch: int | None) -> None:
+    if batch is not None and (not isinstance(batch, int) or isinstance(batch, bool) or batch < 1):
+        raise ConfigError(where="batch", key="", problem=f"expected a whole number of at least 1, got {batch!r}")
+
+
 def _images(network: Network, batch: int | None, given: NDArray[Any] | None) -> NDArray[np.float32]:
     """float32 (batch, h, w, c). Raises ConfigError when ``given`` has another shape."""
     if given is None:
         return network.inputs(batch or 1)
     wanted = network.graph.input_shape
-    images = np.asarray(given, np.float32)
+    try:
+        images = np.asarray(given, np.float32)
+    except (TypeError, ValueError):
+        raise ConfigError(where="input", key="", problem="expected an array of numbers") from None
     if images.shape == wanted:
         images = images[None]
     if images.shape[1:] != wanted or images.ndim != 4 or len(images) == 0:

@@ -1,0 +1,226 @@
+"""The Python interface: wrong input, what a result offers, and how a difference from the golden model is reported."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from accelsim import runner
+from accelsim.errors import ConfigError, ConfigErrors, GraphError, MissingExtraError
+from accelsim.isa.program import load_program, program_hash
+from accelsim.machine_file import load_arch
+from tests.command_line import accelsim
+from tests.test_cli_run import WORKLOAD
+
+SHAPE = (6, 6, 3)
+
+
+@pytest.fixture
+def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A small network in the current, otherwise empty folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("net.yaml").write_text(WORKLOAD, encoding="utf-8")
+    return "net"
+
+
+def images(count: int) -> np.ndarray:
+    return np.linspace(-1, 1, count * 108, dtype=np.float32).reshape(count, *SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"level": "rtl"}, "level: expected cycle or functional or pe, got 'rtl'"),
+        ({"objective": "speed"}, "objective: expected cycles, got 'speed'"),
+        (
+            {"level": "functional", "timing_only": True},
+            "level: functional leaves out the time and timing_only the values",
+        ),
+        ({"batch": 0}, "batch: expected a whole number of at least 1, got 0"),
+        ({"batch": -3}, "batch: expected a whole number of at least 1, got -3"),
+        ({"batch": 1.5}, "batch: expected a whole number of at least 1, got 1.5"),
+        ({"batch": True}, "batch: expected a whole number of at least 1, got True"),
+        ({"input": images(2)[..., :2]}, "input: expected (batch, 6, 6, 3), got (2, 6, 6, 2)"),
+        ({"input": images(1)[0, 0]}, "input: expected (batch, 6, 6, 3), got (6, 3)"),
+        ({"input": images(2)[:0]}, "input: expected (batch, 6, 6, 3), got (0, 6, 6, 3)"),
+        ({"input": 7}, "input: expected (batch, 6, 6, 3), got ()"),
+        ({"input": "picture.png"}, "input: expected an array of numbers"),
+        ({"input": images(2), "batch": 3}, "input: holds 2 images and the batch is 3"),
+    ],
+)
+def test_wrong_options(net: str, options: dict, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        runner.run(net, arch="tiny", **options)
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: runner.compile_file("net", batch=0), "batch: expected a whole number of at least 1, got 0"),
+        (lambda: runner.compile_file("net", objective="area"), "objective: expected cycles, got 'area'"),
+        (lambda: runner.evaluate("net", batch=0), "batch: expected a whole number of at least 1, got 0"),
+        (lambda: runner.evaluate("net"), "net.yaml: dataset: this workload has no labelled images to evaluate"),
+        (lambda: runner.run("nets"), "nets: no such workload: neither a file 'nets' nor a bundled name"),
+        (lambda: runner.run("net", arch="edgy"), "edgy: no such machine: neither a file 'edgy' nor a bundled name"),
+        (lambda: runner.run("net", set={"array.row": 8}), "--set array.row=8: array.row: unknown key"),
+    ],
+)
+def test_wrong_calls(net: str, call, text: str) -> None:
+    with pytest.raises((ConfigError, ConfigErrors)) as caught:
+        call()
+    assert str(caught.value).startswith(text)
+
+
+def test_images_that_are_not_finite(net: str) -> None:
+    wrong = images(1)
+    wrong[0, 1, 2, 0] = np.nan
+    with pytest.raises(GraphError, match="holds values that are not finite"):
+        runner.run(net, arch="tiny", input=wrong)
+
+
+def test_a_program_for_another_machine(net: str) -> None:
+    program = runner.compile_file(net, arch="tiny")
+    with pytest.raises(ConfigError) as caught:
+        runner.execute(program, arch=load_arch("edge"))
+    assert str(caught.value) == (
+        "--arch: the program was compiled for another machine than edge "
+        "(sizes and dataflow must be those it was compiled for; timing may differ)"
+    )
+    slower = load_arch("tiny").replace({"dram.latency": 500})
+    assert runner.execute(program, arch=slower)[0].cycles > runner.execute(program, arch=load_arch("tiny"))[0].cycles
+
+
+def test_images_of_ones_own(net: str) -> None:
+    result = runner.run(net, arch="tiny", input=images(3))
+    assert result.report["options"]["batch"] == 3
+    assert result.outputs["fc"].shape == (3, 1, 1, 4)
+    np.testing.assert_allclose(result.outputs["probabilities"].sum(axis=1), 1, rtol=1e-5)
+    assert result.labels == [str(int(row.argmax())) for row in result.outputs["probabilities"]]
+    alone = runner.run(net, arch="tiny", input=images(3)[1])
+    np.testing.assert_array_equal(alone.outputs["fc"][0], result.outputs["fc"][1])
+
+
+def test_levels_of_one_network_agree(net: str) -> None:
+    cycle, functional, timing = (
+        runner.run(net, arch="tiny", **options) for options in ({}, {"level": "functional"}, {"timing_only": True})
+    )
+    np.testing.assert_array_equal(cycle.outputs["fc"], functional.outputs["fc"])
+    assert cycle.report["totals"] == timing.report["totals"]
+    assert (functional.trace, functional.report["totals"]["cycles"]) == (None, None)
+    assert (timing.outputs, timing.labels, timing.report["bit_exact"]) == ({}, None, None)
+    assert cycle.mismatch is functional.mismatch is timing.mismatch is None
+
+
+def test_a_result_in_all_its_forms(net: str) -> None:
+    result = runner.run(net, arch="tiny", set={"alu.latency": 7})
+    assert result.rows is result.report["layers"]
+    frame = result.layers
+    assert frame["name"].tolist() == ["conv", "pool", "flat", "fc", "classes"]
+    assert int(frame["cycles"].sum()) == result.report["totals"]["cycles"] == result.trace.cycles
+    page = result._repr_html_()
+    assert page.startswith("<table><thead><tr><th>layer</th>")
+    assert page.count("<tr>") == 7  # a head, five layers, the total
+    assert "<td>conv</td>" in page
+
+    result.save("out/of/runs")
+    folder = Path("out/of/runs")
+    assert {path.name for path in folder.iterdir()} == {
+        "report.json", "machine.yaml", "program.npz", "outputs.npz"
+    }  # fmt: skip
+    assert json.loads((folder / "report.json").read_text(encoding="utf-8")) == json.loads(json.dumps(result.report))
+    assert load_arch(folder / "machine.yaml") == result.arch
+    assert program_hash(load_program(folder / "program.npz")) == result.report["program_hash"]
+    with np.load(folder / "outputs.npz") as saved:
+        np.testing.assert_array_equal(saved["fc"], result.outputs["fc"])
+
+
+def test_saving_where_nothing_can_be_saved(net: str) -> None:
+    result = runner.run(net, arch="tiny", timing_only=True)
+    Path("taken").write_text("a file", encoding="utf-8")
+    with pytest.raises(ConfigError, match="taken: cannot be written"):
+        result.save("taken")
+    assert Path("taken").read_text(encoding="utf-8") == "a file"
+
+
+def test_without_pandas_the_error_names_the_extra(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = runner.run(net, arch="tiny", timing_only=True)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtraError) as caught:
+        _ = result.layers
+    assert str(caught.value) == "Result.layers needs the extra 'data': pip install 'accelsim[data]'"
+    assert result.rows[0]["name"] == "conv"
+
+
+@pytest.fixture
+def wrong_golden(monkeypatch: pytest.MonkeyPatch):
+    """Makes the golden model differ in one value of a tensor."""
+    real = runner.golden.run
+
+    def spoil(tensor: str, *index: int) -> None:
+        def run(*arguments):
+            values = dict(real(*arguments))
+            values[tensor] = values[tensor].copy()
+            values[tensor][index] ^= 1
+            return values
+
+        monkeypatch.setattr(runner.golden, "run", run)
+
+    return spoil
+
+
+@pytest.mark.parametrize("level", ["cycle", "functional"])
+@pytest.mark.parametrize(
+    ("tensor", "index", "layer", "total"),
+    [("conv", (0, 3, 1, 4), "conv", 160), ("pool", (1, 1, 0, 2), "pool", 40), ("fc", (1, 0, 0, 3), "fc", 8)],
+)
+def test_a_difference_names_layer_and_index(net, wrong_golden, level, tensor, index, layer, total) -> None:
+    right = runner.run(net, arch="tiny", batch=2, level=level)
+    assert right.report["bit_exact"] is True
+    wrong_golden(tensor, *index)
+    result = runner.run(net, arch="tiny", batch=2, level=level)
+    assert result.report["bit_exact"] is False
+    found = result.mismatch
+    assert (found.layer, found.index, found.differ, found.total) == (layer, index, 1, total)
+    assert found.expected == found.got ^ 1
+    assert str(found) == (
+        f"{layer}: 1 of {total} values differ from the golden model; first at {list(index)}: "
+        f"expected {found.expected}, got {found.got}"
+    )
+    np.testing.assert_array_equal(result.outputs["fc"], right.outputs["fc"])  # what the accelerator made
+
+
+def test_a_difference_is_exit_code_1(net: str, wrong_golden) -> None:
+    assert accelsim("run", net, "--arch", "tiny").exit_code == 0
+    wrong_golden("pool", 0, 1, 1, 0)
+    result = accelsim("run", net, "--arch", "tiny")
+    assert result.exit_code == 1
+    assert "bit-exact: FAIL" in result.stdout
+    assert "pool: 1 of 20 values differ from the golden model; first at [0, 1, 1, 0]: expected " in result.stdout
+
+
+def test_a_difference_in_the_test_split_is_reported(monkeypatch: pytest.MonkeyPatch, wrong_golden) -> None:
+    wrong_golden("pool1", 3, 7, 7, 5)
+    scores = runner.evaluate("lenet", arch="edge", batch=120)
+    assert scores["bit_exact"] is False
+    assert scores["accelerator_accuracy"] == scores["int8_accuracy"]  # that value decides no class
+    result = accelsim("run", "lenet", "--eval", "--batch", "120")
+    assert result.exit_code == 1
+    assert "bit-exact: FAIL" in result.stdout
+
+
+def test_a_layer_nobody_observes_is_a_bug_and_not_a_pass(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = runner.run_program
+
+    def forgetful(*arguments):
+        values, trace, state = real(*arguments)
+        del values["conv"]
+        return values, trace, state
+
+    monkeypatch.setattr(runner, "run_program", forgetful)
+    with pytest.raises(RuntimeError, match="no instruction completes conv"):
+        runner.run(net, arch="tiny")
