@@ -47,6 +47,30 @@ class Times:
     landed: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Ordered(Operands):
+    """``puts``: the rows (m,) that overwrite ACC, where not all of them do."""
+
+    puts: NDArray[np.bool_]
+
+
+def _ordered(operands: Operands, block: int) -> Operands:
+    """The sums that an overwriting gemm means, though os blocks drain bottom row first and whole.
+
+    The first tile overwrites at each visit of an ACC row, so of it only the last visit in row order counts: the lanes
+    of the others are closed while it enters. Of the visits, the one that drains first overwrites.
+    """
+    place = np.arange(len(operands.rows))
+    drained = place // block * block + (block - 1 - place % block)
+    _, row = np.unique(operands.rows, return_inverse=True)
+    last, first = np.zeros_like(drained), np.full_like(drained, drained.max())
+    np.maximum.at(last, row, place)
+    np.minimum.at(first, row, drained)
+    x = operands.x.copy()
+    x[place != last[row], 0] = 0
+    return _Ordered(x=x, w=operands.w, rows=operands.rows, overwrite=True, puts=drained == first[row])
+
+
 class RegisterArray:
     """The array of one machine over the ACC memory ``acc`` int32 (rows, cols), which it writes row by row.
 
@@ -78,7 +102,8 @@ class RegisterArray:
         """
         self.run(cycle)
         self._sequencer.accept(gemm, operands.work)
-        self._gemms[gemm] = operands
+        block = self._arch.rows if self._arch.dataflow == "os" else 0
+        self._gemms[gemm] = _ordered(operands, block) if block and operands.overwrite else operands
         times = self._foresee(gemm)
         self._announced[gemm] = times.landed
         return times
@@ -151,7 +176,8 @@ class RegisterArray:
         gemm = self._gemms[part.gemm]
         lanes = gemm.w.shape[-1]
         if self._arch.dataflow == "os":
-            return Update(int(gemm.rows[part.number * self._arch.rows + row]), lanes, gemm.overwrite)
+            row += part.number * self._arch.rows
+            return Update(int(gemm.rows[row]), lanes, bool(gemm.puts[row]) if isinstance(gemm, _Ordered) else False)
         return Update(int(gemm.rows[row]), lanes, gemm.overwrite and not part.number)
 
 
