@@ -10,6 +10,7 @@ import pytest
 from accelsim.arch import Arch
 from accelsim.hw.machine import simulate
 from accelsim.isa.protocol import Unit
+from accelsim.machine_file import load_arch
 from tests.hw.cases import alu, gemm, load, machine, store
 
 
@@ -29,6 +30,15 @@ def test_a_streaming_load_fills_the_port(rate: Fraction, outstanding: int):
     assert moved <= rate * trace.cycles
 
 
+@pytest.mark.parametrize("name", ["tiny", "edge", "mid", "gemmini", "vta_like", "tpu_v1"])
+def test_every_shipped_machine_streams_at_its_rate(name: str):
+    arch = load_arch(name)
+    size, count = 1 << 16, 60
+    trace = simulate([load(size) for _ in range(count)], arch)
+    rate = size * count / trace.cycles
+    assert 0.99 * float(arch.dram.bytes_per_cycle) <= rate <= float(arch.dram.bytes_per_cycle)
+
+
 def test_loads_and_stores_together_fill_the_port():
     arch, size, count = edge(), 1 << 14, 60
     tasks = [task for _ in range(count) for task in (load(size), store(size))]
@@ -43,6 +53,26 @@ def test_short_runs_pay_whole_bursts():
     assert trace.bursts[0] == 4096
     busy = int(trace.landed[0] - trace.accepted[0]) - 100
     assert busy == 4096 * 8  # 5 of 64 bytes are used
+
+
+@pytest.mark.parametrize(
+    ("pitch", "burst", "bursts"),
+    [
+        (5, 64, 5 * 4096 // 64),  # the runs continue each other: nothing is lost
+        (32, 64, 4096),  # two runs in each burst, and both pay for it: 5 of 64 bytes
+        (640, 64, 4096),  # 5 of 64 bytes
+        (61, 64, 4096 + 4096 * 4 // 64),  # of 64 starts modulo 64, four (60 .. 63) reach into the next burst
+        (61, 16, 4096 + 4096 * 4 // 16),
+        (61, 4, 2 * 4096),  # five bytes always touch two bursts of four
+    ],
+)
+def test_five_byte_runs_lose_what_they_do_not_use(pitch: int, burst: int, bursts: int):
+    arch = edge(burst=burst, outstanding=10_000)
+    trace = simulate([load(5, loops=((4096, pitch),))], arch)
+    assert trace.bursts[0] == bursts
+    assert trace.landed[0] - trace.accepted[0] == -(-bursts * burst // 8) + 100
+    useful = 5 * 4096 / (bursts * burst)
+    assert 5 * 4096 / (trace.landed[0] - trace.accepted[0] - 100) == pytest.approx(8 * useful, rel=0.001)
 
 
 def test_few_outstanding_bursts_are_bound_by_latency():
