@@ -17,7 +17,8 @@ from accelsim.trace import Kind, Trace
 
 BOUND = 0.75  # of the cycles
 MOSTLY = 0.6  # of the traffic: below that no single kind is named
-TRACE = 0.05  # less is not mentioned
+TRACE = 0.05  # a smaller part of the traffic is not mentioned
+BESIDE = 0.1  # nor a unit that was busy less than this beside the wait that is named
 
 Traffic = dict[tuple[str, bool], float]
 """Port cycles by kind of traffic and by whether a layer's own instructions caused it."""
@@ -29,7 +30,7 @@ _LOADED_INTO = {Memory.WGT: WEIGHT, Memory.UB: ACTIVATION, Memory.PARAM: PARAMET
 
 _STALLS = {
     "array": "no unit is busy throughout",
-    "weight_load": "waits for weights to shift into the array",
+    "weight_load": "waits for weights to enter the array",
     "alu": "waits for the vector unit",
     "dram": "waits for DRAM latency",
     "fill_drain": "waits for the array to fill and drain",
@@ -142,7 +143,7 @@ def _stalled(split: Mapping[str, int], vector: float, used: float) -> str:
         "vector unit": vector if name != "alu" else 0.0,
         "port": used,
     }
-    more = [f"{other} {_percent(share)}" for other, share in others.items() if share >= TRACE]
+    more = [f"{other} {_percent(share)}" for other, share in others.items() if share >= BESIDE]
     return f"{text} ({', '.join(more)})" if more else text
 
 
