@@ -16,7 +16,7 @@ from accelsim.isa.protocol import HaltWork, SyncWork, Task, Unit
 from tests.hw.cases import alu, fill, gemm, halt, load, machine, machines, runs, store, sync, task_lists
 from tests.oracles.machine import SteppedMachine
 
-COLUMNS = ("requested", "arrived", "dispatched", "accepted", "started", "free", "landed")
+COLUMNS = ("requested", "arrived", "dispatched", "asked", "accepted", "started", "free", "landed")
 
 
 def assert_equal_to_stepped(tasks: list[Task], arch: Arch) -> None:

@@ -22,6 +22,7 @@ from accelsim.isa.protocol import (
     Unit,
     VectorWork,
 )
+from tests.oracles.banked import SteppedBankedPort
 from tests.oracles.port import Burst, SteppedPort
 
 WORD = 32
@@ -79,8 +80,8 @@ class TileLoop:
         return self.landed + 1 if self.arch.overlap == "none" else stream + k - 1
 
 
-def count_bursts(region: Region, burst_bytes: int) -> int:
-    """Visit every run and every byte's burst."""
+def bursts_of(region: Region, burst_bytes: int) -> list[int]:
+    """Visit every run and every byte's burst; returns where they start."""
     run = region.run
     loops = [loop for loop in region.loops if loop[0] != 1]
     while loops and loops[-1][1] == run:
@@ -89,17 +90,23 @@ def count_bursts(region: Region, burst_bytes: int) -> int:
     starts = [region.start]
     for count, stride in loops:
         starts = [start + i * stride for start in starts for i in range(count)]
-    total = 0
+    bursts = []
     for start in starts:
-        touched = set()
+        touched = []
         for byte in range(start, start + run):
-            touched.add(byte // burst_bytes)
-        total += len(touched)
-    return total
+            if byte // burst_bytes not in touched:
+                touched.append(byte // burst_bytes)
+        bursts += [number * burst_bytes for number in touched]
+    return bursts
+
+
+def count_bursts(region: Region, burst_bytes: int) -> int:
+    """How many bursts a region costs."""
+    return len(bursts_of(region, burst_bytes))
 
 
 class SteppedMachine:
-    """``run()`` fills the lists ``requested`` .. ``landed``, -1 where something never happened."""
+    """``run()`` fills the lists ``requested`` .. ``landed`` and ``asked``, -1 where something never happened."""
 
     def __init__(self, tasks: Sequence[Task], arch: Arch) -> None:
         self.tasks, self.arch = list(tasks), arch
@@ -107,9 +114,11 @@ class SteppedMachine:
         self.requested, self.arrived = [-1] * count, [-1] * count
         self.dispatched, self.accepted = [-1] * count, [-1] * count
         self.started, self.free, self.landed = [-1] * count, [-1] * count, [-1] * count
-        self.port = SteppedPort(
-            arch.dram.burst_bytes, arch.dram.bytes_per_cycle, arch.dram.latency, arch.dram.outstanding
-        )
+        self.asked = [-1] * count
+        dram = arch.dram
+        self.port = SteppedPort(dram.burst_bytes, dram.bytes_per_cycle, dram.latency, dram.outstanding)
+        if dram.kind == "banked":
+            self.port = SteppedBankedPort(dram, arch.clock_hz, self._address)
         self.array = TileLoop(arch.array)
         self.tokens = {(giver, taker): 0 for giver in Unit for taker in Unit}
         self.fetched: list[Burst] = []
@@ -162,6 +171,16 @@ class SteppedMachine:
             room = asked - used + burst <= WORD * self.arch.prefetch_words or asked - used < WORD
             if self.requested[word] < 0 and room:
                 self.requested[word] = cycle
+
+    def _address(self, burst: Burst) -> int:
+        """Where a burst lies that is being granted."""
+        size = self.arch.dram.burst_bytes
+        if burst.requester == 0:
+            return 2**32 + len(self.fetched) * size
+        index = self.moving[Unit.LOAD if burst.requester == 1 else Unit.STORE]
+        work = self.tasks[index].work
+        assert isinstance(work, TransferWork)
+        return bursts_of(work.region, size)[len(self.bursts[index])]
 
     def _granted(self, cycle: int, burst: Burst) -> None:
         if burst.requester == 0:
@@ -221,16 +240,27 @@ class SteppedMachine:
         drains = earlier if isinstance(task.work, SyncWork) else range(index)
         if isinstance(task.work, SyncWork | HaltWork) and not all(0 <= self.landed[i] < cycle for i in drains):
             return
+        if self.asked[index] < 0:
+            self.asked[index] = cycle
+        if not self._banks_are_free(task, cycle):
+            return
         for giver in task.waits:
             self.tokens[giver, unit] -= 1
         self.accepted[index] = cycle
         self._start(index, task, cycle)
 
+    def _banks_are_free(self, task: Task, cycle: int) -> bool:
+        """Whether no instruction of another unit, accepted and not landed in an earlier cycle, has one of them."""
+        for other, at, landed in zip(self.tasks, self.accepted, self.landed):
+            if at >= 0 and not 0 <= landed < cycle and other.unit != task.unit and other.banks & task.banks:
+                return False
+        return True
+
     def _start(self, index: int, task: Task, cycle: int) -> None:
         work = task.work
         if isinstance(work, TransferWork):
             self.moving[task.unit], self.bursts[index] = index, []
-            self.todo[index] = count_bursts(work.region, self.arch.dram.burst_bytes)
+            self.todo[index] = len(bursts_of(work.region, self.arch.dram.burst_bytes))
             return
         self.started[index] = cycle + 1
         if isinstance(work, ArrayWork):

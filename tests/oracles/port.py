@@ -19,6 +19,7 @@ class Burst:
     requester: int
     granted: int
     landed: int = -1
+    address: int = -1  # where it matters
 
 
 class SteppedPort:
@@ -61,5 +62,9 @@ class SteppedPort:
             capacity -= moved
             self._parts_left -= moved
             if self._parts_left == 0:
-                self._moving.landed = cycle + self.latency
+                self.finished(self._moving, cycle)
                 self._moving = None
+
+    def finished(self, burst: Burst, cycle: int) -> None:
+        """The last part of a burst has been moved."""
+        burst.landed = cycle + self.latency
