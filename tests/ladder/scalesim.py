@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.command_line import accelsim
 
 DATA = Path(__file__).parent / "data" / "scalesim_cycles.csv"
 
@@ -105,10 +109,19 @@ def gemm_cycles(execution: dict) -> int:
     return gemms[-1]["landed"] - gemms[0]["accepted"] + 1
 
 
-def main() -> None:
-    from tests.ladder.test_t6_scalesim import run
+def run(layer: Layer) -> int:
+    """Cycles of the gemm unit, through the command line."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "layer.asm"
+        program.write_text("\n".join(assembly(layer)) + "\n", encoding="utf-8")
+        result = accelsim("exec", str(program), *options(layer))
+    assert result.exit_code == 0, result.stderr
+    return gemm_cycles(json.loads(result.stdout))
 
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description="SCALE-Sim's cycles beside this machine's.")
     parser.add_argument("--asm", metavar="DIR", type=Path, help="write the programs there")
     folder = parser.parse_args().asm
     print(f"{'layer':38}{'folds':>6}{'ours':>10}{'per fold':>9}{'once':>5}{'left':>10}{'SCALE-Sim':>10}")

@@ -6,26 +6,15 @@ docs/deviations.md derives it: 4 cycles per fold in ws, R + 4 in os, and 1 per l
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.command_line import accelsim
-from tests.ladder.scalesim import Layer, assembly, gemm_cycles, layers, options
+from tests.ladder.scalesim import Layer, assembly, gemm_cycles, layers, options, run
 
 DATA = Path(__file__).parent / "data"
 EXAMPLE = "alexnet-Conv5-32x32-ws-CALC"
-
-
-def run(layer: Layer) -> int:
-    """Cycles of the gemm unit, through the command line."""
-    with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder) / "layer.asm"
-        program.write_text("\n".join(assembly(layer)) + "\n", encoding="utf-8")
-        result = accelsim("exec", str(program), *options(layer))
-    assert result.exit_code == 0, result.stderr
-    return gemm_cycles(json.loads(result.stdout))
 
 
 @pytest.mark.parametrize("layer", layers(), ids=lambda layer: layer.label)
