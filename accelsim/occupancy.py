@@ -91,26 +91,28 @@ def _atoms(regions: Sequence[Region]) -> tuple[Integers, list[Integers]]:
         if not region.loops:
             sums[region.start : region.stop] ^= mark
         else:
-            touched = np.zeros(stop, np.bool_)
-            _view(touched, region)[...] = True
-            sums[touched] ^= mark
+            touched = np.zeros(region.stop - region.start, np.bool_)
+            _view(touched, region, region.start)[...] = True
+            sums[region.start : region.stop][touched] ^= mark
     starts = np.concatenate([np.zeros(1, np.int64), np.flatnonzero(sums[1:] != sums[:-1]) + 1])
     values, number = np.unique(sums[starts], return_inverse=True)
+    lengths = np.diff(np.append(starts, stop))
     sizes = np.zeros(len(values), np.int64)
-    np.add.at(sizes, number, np.diff(np.append(starts, stop)))
+    np.add.at(sizes, number, lengths)
+    of_byte = np.repeat(number, lengths)
     parts = []
     for region in regions:
         if not region.loops:
             first, last = np.searchsorted(starts, (region.start, region.stop))
             parts.append(np.unique(number[first:last]))
         else:
-            parts.append(np.searchsorted(values, np.unique(_view(sums, region))))
+            parts.append(np.flatnonzero(np.bincount(_view(of_byte, region).ravel())))
     return sizes, parts
 
 
-def _view(values: NDArray, region: Region) -> NDArray:
-    """The region's bytes of ``values`` (one element per byte of memory), one axis per loop and one for the run."""
+def _view(values: NDArray, region: Region, first: int = 0) -> NDArray:
+    """The region's bytes of ``values`` (one element per byte from byte ``first`` on), one axis per loop and the run."""
     width = values.itemsize
     shape = (*(count for count, _ in region.loops), region.run)
     strides = (*(stride * width for _, stride in region.loops), width)
-    return np.ndarray(shape, values.dtype, values.data, region.start * width, strides)
+    return np.ndarray(shape, values.dtype, values.data, (region.start - first) * width, strides)

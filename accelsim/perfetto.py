@@ -108,7 +108,9 @@ def _names(title: str, arch: Arch) -> Iterator[str]:
     }  # fmt: skip
     threads = {(UNITS, LAYERS): "layers", (UNITS, FETCH): "fetch and dispatch"}
     threads |= {(UNITS, FIRST_UNIT + unit): unit.name.lower() for unit in Unit}
-    threads |= {(PORT, 1 + who): f"{who.name.lower()}: first to last burst" for who in Requester}
+    threads |= {(PORT, 1 + Requester.FETCH): "fetch: last burst of each word"}
+    threads |= {(PORT, 1 + Requester.LOAD): "load: first to last burst"}
+    threads |= {(PORT, 1 + Requester.STORE): "store: first to last burst"}
     for process, name in processes.items():
         yield _meta(process, 0, "process_name", {"name": name})
         yield _meta(process, 0, "process_sort_index", {"sort_index": process})
