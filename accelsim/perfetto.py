@@ -39,7 +39,7 @@ def trace_text(program: Program, trace: Trace, arch: Arch, *, title: str, versio
     _queues(writer, trace)
     _tokens(writer, program, trace, stops)
     for memory, (cycles, used) in occupancy(program, trace, arch).items():
-        writer.counter(BUFFERS, f"{memory.name} in use", "bytes", cycles.tolist(), used.tolist())
+        writer.counter(BUFFERS, f"{memory.name} in use", "(bytes)", cycles.tolist(), used.tolist())
     other = {
         "accelsim": version,
         "title": title,
@@ -230,7 +230,7 @@ def _queues(writer: _Writer, trace: Trace) -> None:
     for unit in Unit:
         mine = trace.unit == unit
         steps = _steps(trace.dispatched[mine] + 1, trace.accepted[mine] + 1)
-        writer.counter(QUEUES, f"queue of {unit.name.lower()}", "instructions", *steps)
+        writer.counter(QUEUES, f"queue of {unit.name.lower()}", "(instructions)", *steps)
 
 
 def _steps(up: NDArray[np.int64], down: NDArray[np.int64]) -> tuple[list[int], list[int]]:
@@ -262,7 +262,7 @@ def _tokens(writer: _Writer, program: Program, trace: Trace, stops: Sequence[int
             writer.arrow(number, name, (FIRST_UNIT + giver, leaves), (FIRST_UNIT + taker, accepted[target]))
         ready = np.array([landed[source] + 1 for source, _ in met], np.int64)
         taken = np.array([accepted[target] + 1 for _, target in met], np.int64)
-        writer.counter(QUEUES, f"tokens {name}", "tokens", *_steps(ready, taken))
+        writer.counter(QUEUES, f"tokens {name}", "(tokens)", *_steps(ready, taken))
 
 
 def _layer_name(program: Program, index: int) -> str:

@@ -185,7 +185,7 @@ def test_queues_hold_no_more_than_their_depth(results: list[Result]) -> None:
     result = results[1]
     assert result.trace is not None
     events = events_of(text_of(result.program, result.trace, result.arch))
-    held = [e["args"]["instructions"] for e in events if e["ph"] == "C" and e["name"].startswith("queue of")]
+    held = [e["args"]["(instructions)"] for e in events if e["ph"] == "C" and e["name"].startswith("queue of")]
     assert max(held) == result.arch.queue_depth == 2
 
 
