@@ -70,9 +70,10 @@ class Placement:
 def place(lowered: Lowered, arch: Arch) -> Placement:
     """Keep as much on chip as fits. Raises CapacityError when an operation cannot run even from strips."""
     spilled: set[str] = set()
+    ahead = 2  # images of the network's input held at a time, so that the next one loads early
     while True:
         chains = _chains(lowered, spilled)
-        wanted = [h for h in _homes(lowered, chains) if h.tensor not in spilled]
+        wanted = [h for h in _homes(lowered, chains, ahead) if h.tensor not in spilled]
         lives = _lifetimes(lowered, chains)
         homes, crowded = _assign(wanted, lives, chains, lowered, arch)
         if crowded is None:
@@ -81,6 +82,9 @@ def place(lowered: Lowered, arch: Arch) -> Placement:
         alive = [h for h in wanted if lives[h.tensor][0] <= crowded <= lives[h.tensor][1]]
         if not alive:
             _refuse(chains[crowded], lowered, arch)
+        if ahead > 1 and any(h.tensor == lowered.input and h.images == ahead for h in alive):
+            ahead = 1  # cheaper than moving a tensor to DRAM
+            continue
         spilled.add(max(alive, key=lambda h: (h.image_bytes * h.images, h.tensor)).tensor)
 
 
@@ -155,7 +159,7 @@ def _lifetimes(lowered: Lowered, chains: tuple[Chain, ...]) -> dict[str, tuple[i
     return lives
 
 
-def _homes(lowered: Lowered, chains: tuple[Chain, ...]) -> list[Home]:
+def _homes(lowered: Lowered, chains: tuple[Chain, ...], ahead: int) -> list[Home]:
     """The on-chip form of every stored tensor (base still 0)."""
     homes: list[Home] = []
     for tensor in dict.fromkeys(lowered.root[t] for t in lowered.tensors):
@@ -168,7 +172,7 @@ def _homes(lowered: Lowered, chains: tuple[Chain, ...]) -> list[Home]:
         height, width, channels = lowered.tensors[tensor].shape
         pixels = (height + border[0] + border[1]) * (width + border[2] + border[3])
         crossing = lowered.batch > 1 and _crosses(lowered, chains, tensor)
-        images = lowered.batch if crossing else min(lowered.batch, 2) if tensor == lowered.input else 1
+        images = lowered.batch if crossing else min(lowered.batch, ahead) if tensor == lowered.input else 1
         homes.append(
             Home(
                 tensor=tensor,
