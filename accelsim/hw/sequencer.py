@@ -97,11 +97,11 @@ class Sequencer(ABC):
     def clock(self) -> Edge:
         """One cycle: what the registers show, and the edge at its end."""
         self.cycle += 1
-        empty = not self.unwritten
         edge = self._clock()
-        self.ready = not self._waiting and not self._issued and self._last_entering()
-        if not self._overlap:
-            self.ready = empty
+        if self._overlap:
+            self.ready = not self._issued and self._last_entering()
+        else:
+            self.ready = not self.unwritten
             if self._waiting and self.unwritten == len(self._waiting):
                 self._issued.append(self._waiting.popleft())
         written, self._writing = self._writing, edge.read

@@ -109,12 +109,12 @@ def gemm_cycles(execution: dict) -> int:
     return gemms[-1]["landed"] - gemms[0]["accepted"] + 1
 
 
-def run(layer: Layer) -> int:
+def run(layer: Layer, level: str = "cycle") -> int:
     """Cycles of the gemm unit, through the command line."""
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "layer.asm"
         program.write_text("\n".join(assembly(layer)) + "\n", encoding="utf-8")
-        result = accelsim("exec", str(program), *options(layer))
+        result = accelsim("exec", str(program), *options(layer), "--level", level)
     assert result.exit_code == 0, result.stderr
     return gemm_cycles(json.loads(result.stdout))
 

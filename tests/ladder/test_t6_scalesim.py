@@ -25,6 +25,13 @@ def test_every_row(layer: Layer) -> None:
     assert ours - difference * layer.folds - 1 == layer.cycles
 
 
+@pytest.mark.parametrize(
+    "layer", [x for x in layers() if x.cycles < 1000 and x.rows <= 32], ids=lambda layer: layer.label
+)
+def test_small_rows_through_every_register(layer: Layer) -> None:
+    assert run(layer, "pe") - layer.per_fold * layer.folds - 1 == layer.cycles
+
+
 def test_all_rows_are_there() -> None:
     rows = layers()
     assert len(rows) == len(set(rows)) == 108
