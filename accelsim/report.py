@@ -131,7 +131,7 @@ def _layer_measurements(
     owner = np.asarray(layer_of, dtype=np.int64)
     read = _bytes_by_layer(arch, trace, owner, Unit.LOAD, len(layers))
     written = _bytes_by_layer(arch, trace, owner, Unit.STORE, len(layers))
-    port = PortUse(trace, arch.dram, layer_of, loaded_into)
+    port = PortUse(trace, arch, layer_of, loaded_into)
     measured = {}
     for index, (name, start, stop) in enumerate(zip(layers, ends, ends[1:])):
         split = trace.cycle_split(start, stop)

@@ -2,7 +2,8 @@
 
 Three things can be busy all the time and so bound a layer: the array, the vector unit and the DRAM port. If one of
 them was busy for at least :data:`BOUND` of the layer's cycles, the busiest is named; otherwise the largest part of the
-cycle split. A port that mostly loads ahead for other layers is named only if neither array nor vector unit can be.
+cycle split. The port counts only if at least half of what it moves is the layer's own: loading ahead for other layers
+at full rate holds nobody up.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from accelsim.arch import DramArch
+from accelsim.arch import Arch
 from accelsim.isa.protocol import Memory, Unit
 from accelsim.trace import Kind, Trace
 
@@ -44,20 +45,20 @@ class PortUse:
 
     A transfer's bursts are taken to be spread evenly from its first to its last grant; a fetched word lies just
     before it arrived. ``layer_of`` gives each instruction's layer, ``loaded_into`` the memory that each load fills;
-    without it loads are not told apart.
+    without it loads are not told apart. A DRAM device slower than the port is busy all the time at its own peak.
     """
 
     def __init__(
         self,
         trace: Trace,
-        dram: DramArch,
+        arch: Arch,
         layer_of: Sequence[int],
         loaded_into: Sequence[Memory | None] | None = None,
     ) -> None:
-        burst = float(dram.burst_bytes / dram.bytes_per_cycle)
+        burst = float(arch.dram.burst_bytes / arch.dram_bytes_per_cycle)
         moved = np.flatnonzero((trace.kind == Kind.TRANSFER) & (trace.bursts > 0))
         words = len(trace.arrived)
-        fetched = trace.arrived - dram.latency + 1
+        fetched = trace.arrived - arch.dram.latency + 1
         length = burst * trace.port_bursts[0] / words if words else 0.0
         layers = np.asarray(layer_of, dtype=np.int64)
         self._start = np.concatenate([trace.started[moved], fetched - length])
@@ -107,7 +108,7 @@ def verdict(split: Mapping[str, int], vector: int, port: Traffic) -> str:
     }
     busiest = max(shares, key=lambda name: shares[name])
     if shares[busiest] < BOUND:
-        return _port_bound(port, used, own) if used >= BOUND else _stalled(split, vector / cycles, used)
+        return _stalled(split, vector / cycles, used, own)
     if busiest == "port":
         return _port_bound(port, used, own)
     if busiest == "vector":
@@ -132,16 +133,18 @@ def _port_bound(port: Traffic, used: float, own: float) -> str:
     return f"bound by DRAM traffic: {_percent(min(used, 1.0))} of the port ({parts}){told}"
 
 
-def _stalled(split: Mapping[str, int], vector: float, used: float) -> str:
+def _stalled(split: Mapping[str, int], vector: float, used: float, own: float) -> str:
     """Nothing was busy throughout: the largest part of the split, then what else was busy."""
     cycles = sum(split.values())
     name = max(split, key=lambda part: split[part])
     share = _percent(split[name] / cycles)
+    if name == "dram" and used >= BOUND:
+        return f"waits for its data behind other layers' traffic: {share} of its cycles (port {_percent(used)})"
     text = f"{_STALLS[name]}: array {share}" if name == "array" else f"{_STALLS[name]}: {share} of its cycles"
     others = {
         "array": split["array"] / cycles if name != "array" else 0.0,
         "vector unit": vector if name != "alu" else 0.0,
-        "port": used,
+        "port" if own >= used / 2 else "port for other layers": min(1.0, used),
     }
     more = [f"{other} {_percent(share)}" for other, share in others.items() if share >= BESIDE]
     return f"{text} ({', '.join(more)})" if more else text

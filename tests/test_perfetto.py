@@ -35,6 +35,7 @@ RUNS = [
     ("lenet", "tpu_v1", {}, 1),
     ("lenet", "edge", {"array.dataflow": "os", "dram.bytes_per_cycle": "34/7", "dram.outstanding": 2}, 1),
     ("lenet", "mid", {"array.overlap": "none", "dram.burst_bytes": 16, "dram.latency": 0}, 1),
+    ("lenet", "edge", {"dram.kind": "banked", "ub.ports": "shared"}, 1),
     ("lenet", "edge", {"dram.bytes_per_cycle": 200, "dram.burst_bytes": 64, "fetch.prefetch_words": 1}, 1),
 ]
 

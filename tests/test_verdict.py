@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import accelsim
-from accelsim.arch import DramArch
+from accelsim.arch import Arch
 from accelsim.cyclesplit import CATEGORIES
 from accelsim.hw.machine import simulate
 from accelsim.isa.protocol import Memory, Task, Unit
@@ -26,7 +26,7 @@ LINES = [
     r"bound by the array: \d+ % of its cycles stream rows",
     r"bound by shifting weights into the array: \d+ % of its cycles",
     r"bound by the vector unit: busy in \d+ % of its cycles",
-    r"(waits for [\w ]+|no unit is busy throughout): (array )?\d+ %( of its cycles)?( \([\w %,]+\))?",
+    r"(waits for [\w' ]+|no unit is busy throughout): (array )?\d+ %( of its cycles)?( \([\w %,]+\))?",
     r"hidden behind its neighbours",
 ]
 
@@ -60,7 +60,11 @@ def split(**cycles: int) -> dict[str, int]:
         ),
         (
             {"array": 30, "dram": 70}, 0, {("weight", False): 80.0, ("activation", True): 10.0},
-            "bound by weight traffic: 80 % of the port, 89 % of that for other layers",
+            "waits for its data behind other layers' traffic: 70 % of its cycles (port 90 %)",
+        ),
+        (
+            {"array": 60, "dram": 40}, 20, {("weight", False): 130.0},
+            "no unit is busy throughout: array 60 % (vector unit 20 %, port for other layers 100 %)",
         ),
         (
             {"array": 30, "dram": 45, "alu": 25}, 30, {("weight", True): 20.0},
@@ -82,15 +86,15 @@ def test_the_line_names_what_holds_the_layer_up(
     assert any(re.fullmatch(pattern, line) for pattern in LINES)
 
 
-def measured(tasks: list[Task], **changes: Any) -> tuple[Trace, DramArch]:
+def measured(tasks: list[Task], **changes: Any) -> tuple[Trace, Arch]:
     arch = machine(rate=Fraction(8), burst=64, latency=100, outstanding=100, **changes)
-    return simulate(tasks, arch), arch.dram
+    return simulate(tasks, arch), arch
 
 
 def test_port_cycles_are_those_of_the_bursts() -> None:
     """A load of 100 bursts, then a store of 20, eight cycles each; 3 words come in two bursts."""
-    trace, dram = measured([load(6400), sync(Unit.LOAD), store(1280)])
-    port = PortUse(trace, dram, [0, 0, 1], [Memory.WGT, None, None])
+    trace, arch = measured([load(6400), sync(Unit.LOAD), store(1280)])
+    port = PortUse(trace, arch, [0, 0, 1], [Memory.WGT, None, None])
     whole = port.cycles(0, 0, trace.cycles)
     assert whole == {
         ("weight", True): pytest.approx(800), ("output", False): pytest.approx(160),
@@ -106,11 +110,11 @@ def test_port_cycles_are_those_of_the_bursts() -> None:
 
 
 def test_loads_are_named_by_where_they_go() -> None:
-    trace, dram = measured([load(64), load(64), load(64), load(64)])
+    trace, arch = measured([load(64), load(64), load(64), load(64)])
     into = [Memory.UB, Memory.WGT, Memory.PARAM, None]
-    kinds = {kind for kind, _ in PortUse(trace, dram, [0] * 4, into).cycles(0, 0, trace.cycles)}
+    kinds = {kind for kind, _ in PortUse(trace, arch, [0] * 4, into).cycles(0, 0, trace.cycles)}
     assert kinds == {"activation", "weight", "parameter", "load", "instruction"}
-    unknown = {kind for kind, _ in PortUse(trace, dram, [0] * 4).cycles(0, 0, trace.cycles)}
+    unknown = {kind for kind, _ in PortUse(trace, arch, [0] * 4).cycles(0, 0, trace.cycles)}
     assert unknown == {"load", "instruction"}
 
 
@@ -133,8 +137,8 @@ def test_lines_of_whole_layers() -> None:
         ([alu(4000, 4)], "bound by the vector unit"),
         ([task for _ in range(9) for task in (load(64), sync(Unit.LOAD))], "waits for DRAM latency"),
     ]:
-        trace, dram = measured(tasks)
-        port = PortUse(trace, dram, [0] * len(tasks), [Memory.WGT] * len(tasks)).cycles(0, 0, trace.cycles)
+        trace, arch = measured(tasks)
+        port = PortUse(trace, arch, [0] * len(tasks), [Memory.WGT] * len(tasks)).cycles(0, 0, trace.cycles)
         vector = vector_cycles(trace, 0, trace.cycles)
         assert verdict(trace.cycle_split(0, trace.cycles), vector, port).startswith(line)
 
@@ -152,7 +156,7 @@ def test_every_layer_of_lenet_is_explained(name: str, batch: int) -> None:
         else:
             own += 1
             assert any(re.fullmatch(pattern, row["verdict"]) for pattern in LINES), row["verdict"]
-            assert len(row["verdict"]) <= 100
+            assert len(row["verdict"]) <= 110
     assert own == len(result.program.layers)
     assert sum(row["cycles"] for row in result.rows) == result.report["totals"]["cycles"]
 
@@ -177,5 +181,5 @@ def test_run_prints_a_line_per_layer() -> None:
     lines = command("run", "lenet", "--timing-only").stdout.splitlines()
     told = [line for line in lines if any(re.fullmatch(pattern, line[8:].strip()) for pattern in LINES)]
     assert [line.split()[0] for line in told] == ["conv1", "pool1", "conv2", "pool2", "fc1", "fc2", "fc3"]
-    assert max(map(len, told)) <= 100
+    assert max(map(len, told)) <= 120
     assert "bound by the" not in command("run", "lenet", "--level", "functional").stdout
