@@ -264,6 +264,12 @@ def settings_of_a_machine(draw: st.DrawFn) -> dict[str, Any]:
         "dram.bytes_per_cycle": draw(st.sampled_from([1, 0.3, "340/7", "12.8 GB/s", 64])),
         "dram.burst_bytes": 1 << draw(st.integers(0, 12)),
         "dram.latency": draw(st.integers(0, 1000)),
+        "dram.row_bytes": 1 << 14,
+        "dram.kind": draw(st.sampled_from(["flat", "banked"])),
+        "dram.peak": draw(st.sampled_from([10**9, "25.6 GB/s", "10/3"])),
+        "dram.trcd": draw(st.sampled_from(["13.5 ns", "1/3 ns", "0.01 us", "1.0005 ns", "7 ns", "0.03 ns"])),
+        "ub.ports": draw(st.sampled_from(["private", "shared"])),
+        "ub.banks": draw(st.integers(1, 64)),
     }
 
 

@@ -14,7 +14,6 @@ from accelsim.dram_arch import DeviceArch, DramArch
 from accelsim.hw.banked import AddressMap, BankedPort, Place
 from accelsim.hw.machine import simulate
 from accelsim.isa.protocol import Memory, Region, Task
-from accelsim.machine_file import load_arch
 from accelsim.timing import DATA_LIMIT, device_cycles
 from accelsim.trace import Requester
 from tests.devices import DEVICE
@@ -149,7 +148,7 @@ def test_laws_hold(run: tuple[list[Task], Arch]):
 
 # ------------------------------------------------------------------------------------------ by hand
 
-# At 500 MHz: tRCD 5 cycles, tRP 6, tCAS 7, tCWL 4, tRAS 15, tRFC 50, tREFI 500; an access of 32 bytes has its bus for 4.
+# At 500 MHz: tRCD 5 cycles, tRP 6, tCAS 7, tCWL 4, tRAS 15, tRFC 50, tREFI 500; 32 bytes have the bus for 4.
 # The port moves 4 bytes a cycle: a burst of 16 bytes has it for 4 cycles; latency 10. A bank's rows lie 8192 apart.
 HAND = dataclasses.replace(machine().dram, kind="banked", device=DEVICE)
 

@@ -17,7 +17,7 @@ from accelsim.isa.effects import tasks as tasks_of
 from accelsim.isa.instructions import Alu, AluOp, Gemm, Load, Store, Sync
 from accelsim.isa.protocol import HaltWork, Memory, Region, SyncWork, Task, Unit
 from accelsim.machine_file import load_arch
-from tests.hw.cases import alu, fill, gemm, halt, load, machine, machines, store, task_lists
+from tests.hw.cases import alu, fill, gemm, machine, machines, store, task_lists
 from tests.hw.test_machine import assert_equal_to_stepped, assert_laws
 
 MASKS = st.one_of(st.just(0), st.integers(1, 15))
