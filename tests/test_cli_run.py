@@ -12,6 +12,7 @@ import pytest
 from accelsim import runner
 from accelsim.cli.base import progress
 from accelsim.cli.tables import print_styled
+from accelsim.isa.program import load_program, program_hash
 from tests.command_line import PROGRAM, accelsim, written
 
 WORKLOAD = """\
@@ -129,17 +130,28 @@ def test_eval_needs_a_data_set(net: str) -> None:
 def test_compile_and_exec(net: str, empty_folder: Path) -> None:
     result = accelsim("compile", net, "--arch", "tiny")
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("net.npz: ")
+    assert result.stdout.startswith("net.program.npz: ")
+    assert written(empty_folder) == {"net.yaml", "net.program.npz"}  # net.npz may hold the network's weights
     ran = json.loads(accelsim("run", net, "--arch", "tiny", "--json", "-").stdout)
-    executed = json.loads(accelsim("exec", "net.npz", "--arch", "tiny", "--json", "-").stdout)
+    executed = json.loads(accelsim("exec", "net.program.npz", "--arch", "tiny", "--json", "-").stdout)
     assert executed["program_hash"] == ran["program_hash"]
     assert executed["cycles"] == ran["totals"]["cycles"]
     assert len(executed["instructions"]) == ran["totals"]["instructions"]
     assert max(row["landed"] for row in executed["instructions"]) + 1 == executed["cycles"]
     assert list(executed["instructions"][0]) == ["index", "unit", "accepted", "start", "landed"]
-    result = accelsim("exec", "net.npz", "--arch", "tiny", "--set", "dram.latency=50", "--timing-only")
+    result = accelsim("exec", "net.program.npz", "--arch", "tiny", "--set", "dram.latency=50", "--timing-only")
     assert result.exit_code == 0
     assert result.stderr == "note: compiled for other timing than tiny's; values are the same\n"
+
+
+def test_disassembly_assembles_into_the_same_words_and_constants(net: str) -> None:
+    for command in (["compile", net], ["disasm", "net.program.npz", "-o", "net.asm"], ["asm", "net.asm"]):
+        assert accelsim(*command, *(["--arch", "tiny"] if command[0] != "disasm" else [])).exit_code == 0
+    first, second = load_program("net.program.npz"), load_program("net.npz")
+    assert first.instructions == second.instructions
+    np.testing.assert_array_equal(first.image, second.image)
+    assert first.probes and not second.probes  # assembly has no place for them, so the hashes differ
+    assert program_hash(first) != program_hash(second)
 
 
 def test_dump_of_a_stage_writes_nothing(net: str, empty_folder: Path) -> None:

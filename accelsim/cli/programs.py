@@ -37,7 +37,7 @@ _ASSEMBLY = (".asm", ".s")
 @click.argument("workload")
 @machine_options
 @compile_options
-@click.option("-o", "--output", metavar="FILE.npz", help="The program; WORKLOAD.npz in this folder if not given.")
+@click.option("-o", "--output", metavar="FILE.npz", help="The program; WORKLOAD.program.npz in this folder if not given.")
 @click.option("--dump", metavar="STAGE", help="Print what a stage of the compiler made; writes only to -o then.")
 def compile_program(
     workload: str,
@@ -49,7 +49,7 @@ def compile_program(
     dump: str | None,
 ) -> None:
     """Compile WORKLOAD into a program file."""
-    target = output or (f"{Path(workload).stem}.npz" if dump is None else None)
+    target = output or (f"{Path(workload).stem}.program.npz" if dump is None else None)
     check_target(target, "-o")
     machine = load_machine(arch, settings)
     from accelsim import runner
