@@ -121,8 +121,8 @@ def test_mistakes_in_a_machine_file(case: str, empty_folder: Path) -> None:
          "--set array.rows: expected key=value (for example --set array.rows=32)\n1 mistake found\n"),
         (["run", "lenet", "--set", "array.rows=abc", "--set", "alu.lane=4"],
          "--set alu.lane=4: alu.lane: unknown key (did you mean 'alu.lanes'? allowed: name, clock, array.rows, "
-         "array.cols, array.dataflow, array.weights, array.overlap, alu.lanes, alu.latency, ub.size, wgt.size, "
-         "acc.size, ...)\n--set array.rows=abc: array.rows: expected a whole number, got 'abc'\n2 mistakes found\n"),
+         "array.cols, array.dataflow, array.weights, array.overlap, alu.lanes, alu.latency, ub.size, ub.ports, "
+         "ub.banks, ...)\n--set array.rows=abc: array.rows: expected a whole number, got 'abc'\n2 mistakes found\n"),
         (["run", "lenet", "--json", "no/such/file.json"],
          "--json no/such/file.json: the folder 'no/such' does not exist\n"),
         (["run", "lenet", "--json", "."], "--json .: this is a directory, not a file\n"),
