@@ -16,9 +16,10 @@ from accelsim.compiler.schedule import Scheduler
 from accelsim.compiler.stream import Stream
 from accelsim.compiler.sync import Edges, find_edges, with_tokens
 from accelsim.compiler.tile import Plan, Room, least_strip_bytes, needs_acc, plan_op
-from accelsim.errors import CapacityError
+from accelsim.errors import AccelsimError, CapacityError
+from accelsim.isa.asm import format_program
 from accelsim.isa.check import check_program
-from accelsim.isa.instructions import Halt, Instr
+from accelsim.isa.instructions import Halt, Instr, members
 from accelsim.isa.program import DramRegion, Program
 from accelsim.isa.protocol import Unit
 from accelsim.nn.graph import QGraph
@@ -63,10 +64,18 @@ def compile_network(
     except CapacityError:  # two images fitted the halved buffer, more do not
         placement, plans = _plan(lowered, Choice(choice.grain, arch))
     compiled = _emit(lowered, placement, plans, arch)
-    check_program(compiled.program, arch)
+    _check(compiled.program, arch)
     if observe is not None:
         _report(observe, lowered, placement, plans, compiled.program)
     return compiled
+
+
+def _check(program: Program, arch: Arch) -> None:
+    """The user is not to blame for a program that this compiler made."""
+    try:
+        check_program(program, arch)
+    except AccelsimError as error:
+        raise RuntimeError(f"the compiler made an invalid program: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,3 +287,10 @@ def _report(
             for i, (layer, tile) in enumerate(zip(program.layer_of, program.tile_of))
         ),
     )
+    observe("sync", "\n".join(_token_text(i, instr) for i, instr in enumerate(program.instructions)))
+    observe("emit", format_program(program))
+
+
+def _token_text(index: int, instr: Instr) -> str:
+    wait, signal = (",".join(u.name.lower() for u in members(m)) or "-" for m in (instr.wait, instr.signal))
+    return f"{index}: {instr.unit.name.lower()} waits for {wait}, signals {signal}"

@@ -69,7 +69,7 @@ class Placement:
 
 def place(lowered: Lowered, arch: Arch) -> Placement:
     """Keep as much on chip as fits. Raises CapacityError when an operation cannot run even from strips."""
-    spilled: set[str] = set()
+    spilled = _reshaped_with_border(lowered)
     ahead = 2  # images of the network's input held at a time, so that the next one loads early
     while True:
         chains = _chains(lowered, spilled)
@@ -86,6 +86,22 @@ def place(lowered: Lowered, arch: Arch) -> Placement:
             ahead = 1  # cheaper than moving a tensor to DRAM
             continue
         spilled.add(max(alive, key=lambda h: (h.image_bytes * h.images, h.tensor)).tensor)
+
+
+def _reshaped_with_border(lowered: Lowered) -> set[str]:
+    """Tensors that one operation pads while another sees them dense, as a vector or as a row of the batch.
+
+    A border would tear the dense view apart, so these go through DRAM, where tensors are always dense.
+    """
+    torn: set[str] = set()
+    for root in set(lowered.root.values()):
+        users = [op for op in lowered.ops if root in (lowered.root[op.input], lowered.root[op.output])]
+        padded = any(isinstance(op, MatOp) and any(op.window.pads) for op in _consumers(lowered, root))
+        names = {name for op in users for name in (op.input, op.output) if lowered.root[name] == root}
+        shapes = {lowered.tensors[name].shape for name in names} | {lowered.tensors[root].shape}
+        if padded and (len(shapes) > 1 or any(op.batched for op in users)):
+            torn.add(root)
+    return torn
 
 
 def _refuse(chain: Chain, lowered: Lowered, arch: Arch) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from accelsim.compiler.ops import Window
+from accelsim.compiler.split import fitting
 from accelsim.isa.instructions import Instr, Load, Store
 from accelsim.isa.program import Probe
 from accelsim.isa.protocol import Memory
 
 MAX_RUN = 1 << 20
-MAX_COUNT = 1 << 12
 
 
 @dataclass(slots=True)
@@ -80,10 +80,12 @@ class Stream:
     tile: str = ""
 
     def add(self, instr: Instr) -> int:
-        """Append one instruction of the current layer and tile; returns its index."""
-        self.instructions.append(instr)
-        self.layers.append(self.layer)
-        self.tiles.append(self.tile)
+        """Append one instruction of the current layer and tile, in parts if it exceeds its fields; returns the index
+        of the last part. All parts are on one unit, so they have landed when the last one has."""
+        for part in fitting(instr):
+            self.instructions.append(part)
+            self.layers.append(self.layer)
+            self.tiles.append(self.tile)
         return len(self.instructions) - 1
 
     def load_rows(
@@ -172,7 +174,7 @@ def _pieces(rows: int, run: int, *, joined: bool) -> list[tuple[int, int, int]]:
     if joined:
         per = max(1, MAX_RUN // run)
         return [(first, 1, min(per, rows - first) * run) for first in range(0, rows, per)]
-    return [(first, min(MAX_COUNT, rows - first), run) for first in range(0, rows, MAX_COUNT)]
+    return [(0, rows, run)]
 
 
 def tensor_offset(window: Window, image: int, row: int, col: int) -> int:
