@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -15,6 +16,8 @@ COUNT_LIMIT = 10**6  # of queue entries and of latencies in cycles; far beyond a
 BURST_LIMIT = 2**12
 DEVICE_LIMIT = 2**10  # channels, and banks of a channel
 ROW_LIMIT = 2**20
+RATE_LIMITS = (Fraction(1, 10**4), Fraction(10**6))  # bytes a cycle; beyond, cycle counts leave 64 bits
+PEAK_LIMITS = (Fraction(10**6), Fraction(10**15))  # bytes a second
 TIMES = ("trcd", "trp", "tcas", "tcwl", "tras", "trfc", "trefi")  # keys with a duration; fields end in _ns
 KINDS = ("flat", "banked")
 
@@ -117,6 +120,15 @@ class DramArch:
             ("dram.access_bytes", device.access_bytes, 1, BURST_LIMIT),
         )
         found += count_problems(counts)
+        rates = (
+            ("dram.bytes_per_cycle", self.bytes_per_cycle, RATE_LIMITS, "bytes a cycle"),
+            ("dram.peak", device.peak_bytes_per_s, PEAK_LIMITS, "bytes a second"),
+        )
+        for key, rate, (low, high), unit in rates:
+            if not low <= rate <= high:
+                keys = (key, "clock") if key == "dram.bytes_per_cycle" else (key,)
+                problem = f"must be from {float(low):g} to {float(high):g} {unit}, got {_approximately(rate)}"
+                found.append(Problem(keys, problem))
         for key, value in (("dram.burst_bytes", self.burst_bytes), ("dram.access_bytes", device.access_bytes)):
             if value > 0 and value & (value - 1):
                 below = 1 << (value.bit_length() - 1)
@@ -151,6 +163,11 @@ def count_problems(counts: tuple[tuple[str, int, int, int], ...]) -> list[Proble
         for key, value, low, high in counts
         if not low <= value <= high
     ]
+
+
+def _approximately(value: Fraction) -> str:
+    """Three digits, also of numbers that no float holds."""
+    return str(Context(prec=3).divide(Decimal(value.numerator), Decimal(value.denominator)).normalize())
 
 
 def _decimal(value: Fraction) -> int | str:

@@ -6,6 +6,7 @@ the source of the tables in ``docs/machines.md``, checked by a test.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -32,7 +33,7 @@ def _clock(value: Any) -> Any:
 
 
 def _rate(value: Any) -> Any:
-    parse_rate(value, parse_clock(1))
+    parse_rate(value, Fraction(1))
     return value
 
 

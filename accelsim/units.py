@@ -20,6 +20,9 @@ CLOCK_UNITS: Mapping[str, int] = {"Hz": 1, "kHz": 10**3, "MHz": 10**6, "GHz": 10
 TIME_UNITS_NS: Mapping[str, int] = {"ns": 1, "us": 10**3, "ms": 10**6}
 RATE_UNITS: Mapping[str, int] = {f"{unit}/s": factor for unit, factor in SIZE_UNITS.items()}
 
+CLOCK_LIMITS_HZ = (10**3, 10**12)
+TIME_LIMITS_NS = (Fraction(1, 10**6), 10**9)
+
 _QUANTITY = re.compile(
     r"([-+]?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?|[-+]?[0-9]+/[0-9]+)\s*([A-Za-z/]*)"
 )
@@ -41,7 +44,10 @@ def parse_clock(value: Any) -> Fraction:
     number, unit = _quantity(value, CLOCK_UNITS, "a clock like 500 MHz")
     if number <= 0:
         raise ValueError(f"a clock must be greater than 0, got {value}")
-    return number * CLOCK_UNITS[unit or "Hz"]
+    clock_hz = number * CLOCK_UNITS[unit or "Hz"]
+    if not CLOCK_LIMITS_HZ[0] <= clock_hz <= CLOCK_LIMITS_HZ[1]:
+        raise ValueError(f"a clock must be from 1 kHz to 1000 GHz, got {value}")
+    return clock_hz
 
 
 def parse_rate(value: Any, clock_hz: Fraction) -> Fraction:
@@ -59,7 +65,10 @@ def parse_time_ns(value: Any) -> Fraction:
         raise ValueError(f"expected a time like 13.5 ns, got {value!r}\nwrite the unit: ns, us or ms")
     if number <= 0:
         raise ValueError(f"a time must be greater than 0, got {value}")
-    return number * TIME_UNITS_NS[unit]
+    time_ns = number * TIME_UNITS_NS[unit]
+    if not TIME_LIMITS_NS[0] <= time_ns <= TIME_LIMITS_NS[1]:
+        raise ValueError(f"a time must be from 0.000001 ns to 1000 ms, got {value}")
+    return time_ns
 
 
 def _quantity(value: Any, units: Mapping[str, int], expected: str) -> tuple[Fraction, str]:
