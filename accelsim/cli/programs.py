@@ -37,7 +37,7 @@ _ASSEMBLY = (".asm", ".s")
 @click.argument("workload")
 @machine_options
 @compile_options
-@click.option("-o", "--output", metavar="FILE.npz", help="The program; WORKLOAD.program.npz in this folder if not given.")
+@click.option("-o", "--output", metavar="FILE.npz", help="The program; WORKLOAD.program.npz here if not given.")
 @click.option("--dump", metavar="STAGE", help="Print what a stage of the compiler made; writes only to -o then.")
 def compile_program(
     workload: str,

@@ -75,6 +75,12 @@ def resize_matrix(size: int, target: int, method: str) -> NDArray[np.float32]:
     return matrix.astype(np.float32)
 
 
+def as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
+    """The values as float32 of the same shape; what is too large becomes infinite, to be refused as not finite."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of an ``.npz`` file. Raises ``ValueError`` whose text says what is wrong with the file."""
     _check_file(path)
@@ -123,6 +129,10 @@ def read_dataset(
         raise ValueError(f"images must be numbers of shape (n, h, w) or (n, h, w, c), got {got}")
     if labels.shape != pixels.shape[:1] or labels.dtype.kind not in "ui":
         raise ValueError(f"labels must be {len(pixels)} integers, got {labels.dtype} {list(labels.shape)}")
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        extremes = np.array([pixels.min(), pixels.max()]).astype(np.float32) / np.float32(divide)
+    if not np.isfinite(extremes).all():
+        raise ValueError(f"images divided by {divide:g} hold values that are not finite")
     splits = {}
     for name in SPLITS:
         index = arrays[name]

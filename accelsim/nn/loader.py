@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.errors import ConfigError, ConfigErrors
-from accelsim.nn.dataset import Dataset, read_array, read_dataset
+from accelsim.nn.dataset import Dataset, as_float32, read_array, read_dataset
 from accelsim.nn.graph import Graph, Layer, QGraph
 from accelsim.nn.quantize import quantize
 from accelsim.nn.schema import WorkloadFile
@@ -22,6 +23,7 @@ from accelsim.yamlio import Document, read_document
 
 DATASET_CALIBRATION_IMAGES = 128
 RANDOM_CALIBRATION_IMAGES = 8
+WORKLESS = ("flatten", "softmax")  # kinds without instructions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,7 @@ class Network:
     """A network that is ready to be quantised and run.
 
     ``calibration`` is float32 (n, h, w, c); ``classes`` names the outputs and may be empty; ``dataset`` is None for
-    a network without real images.
+    a network without real images. ``places`` is ``file:line:col`` of every layer, by name.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Network:
     classes: tuple[str, ...]
     dataset: Dataset | None
     seed: int
+    places: Mapping[str, str]
 
     def inputs(self, batch: int) -> NDArray[np.float32]:
         """Default inputs, float32 (batch, h, w, c): the first test images, or seeded random ones.
@@ -74,6 +77,7 @@ def load_network(path: str | Path, *, trained: bool = True) -> Network:
     return Network(
         name=graph.name, path=str(path), graph=graph, calibration=calibration, method=file.calibration.method,
         classes=tuple(file.classes or ()), dataset=dataset, seed=file.seed,
+        places={keys.name: document.located(("layers", i)) for i, keys in enumerate(file.layers)},
     )  # fmt: skip
 
 
@@ -112,6 +116,8 @@ class _Reader:
             layers.append(self._layer(index, keys, before))
             before = keys.name
         self._check_uses(layers)
+        if all(layer.kind in WORKLESS for layer in layers):
+            self.report(("layers",), "no layer does any work on the machine", "add a layer that computes values")
         self.finish()
         name = file.name or self.path.stem
         return Graph(name=name, input=file.input.name, input_shape=shape, layers=tuple(layers))
@@ -182,7 +188,21 @@ class _Reader:
             wanted = list(graph.input_shape)
             self.report(("dataset",), f"gives images of shape {list(dataset.shape)}, the input is {wanted}")
             return None
-        return dataset
+        return dataset if self._labels_fit(dataset, graph) else None
+
+    def _labels_fit(self, dataset: Dataset, graph: Graph) -> bool:
+        """Labels are indices into the outputs of a network that gives one vector."""
+        shape = self.shapes[graph.layers[-1].name]
+        low, high = int(dataset.classes.min()), int(dataset.classes.max())
+        if shape is None or shape[:2] != (1, 1) or 0 <= low <= high < shape[2]:
+            return True
+        wrong = low if low < 0 else high
+        self.report(("dataset", "file"), f"{self._dataset_name()}: the label {wrong} is outside 0..{shape[2] - 1}",
+                    f"the network has {shape[2]} outputs")  # fmt: skip
+        return False
+
+    def _dataset_name(self) -> str:
+        return self.file.dataset.file if self.file.dataset else ""
 
     def weights(self, graph: Graph) -> Graph:
         name = self.file.weights
@@ -220,10 +240,10 @@ class _Reader:
             self.report(place, f"{name}: expected floating-point values of shape (n, {wanted}), got {got}")
         elif list(values.shape[1:]) != shape or not len(values):
             self.report(place, f"{name}: expected images of shape {shape}, got {list(values.shape)}")
-        elif not np.isfinite(values).all():
+        elif not np.isfinite(narrow := as_float32(values)).all():
             self.report(place, f"{name}: holds values that are not finite")
         else:
-            return values[:count].astype(np.float32)
+            return narrow[:count]
         return nothing
 
     def classes(self) -> None:

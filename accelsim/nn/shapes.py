@@ -137,6 +137,7 @@ def _window_shape(layer: Layer, shape: Shape) -> tuple[int, int]:
     size, pads = shape[:2], layer.pads
     if min(layer.kernel + layer.stride + layer.dilation) < 1 or min(pads) < 0:
         raise GraphError(layer.name, "kernel, stride and dilation must be at least 1 and padding at least 0")
+    _check_padding(layer)
     outputs = output_hw(size, layer.kernel, layer.stride, pads, layer.dilation)
     for axis, letter in enumerate(("height", "width")):
         if outputs[axis] < 1:
@@ -146,15 +147,33 @@ def _window_shape(layer: Layer, shape: Shape) -> tuple[int, int]:
                 layer.name, f"kernel {letter} spans {span} and the padded input has only {padded}",
                 f"input {size[axis]}, padding {pads[2 * axis]} + {pads[2 * axis + 1]}", "kernel",
             )  # fmt: skip
-    if layer.kind != "conv":
-        if layer.dilation != (1, 1):
-            raise GraphError(layer.name, "pooling has no dilation")
-        if not window_counts(size, layer.kernel, layer.stride, pads).all():
-            raise ShapeError(
-                layer.name, f"padding {list(pads)} leaves a window without any real pixel",
-                f"keep each padding below the kernel {list(layer.kernel)}", "padding",
-            )  # fmt: skip
+    if layer.kind != "conv" and not window_counts(size, layer.kernel, layer.stride, pads).all():
+        raise _empty_window(layer)
     return outputs
+
+
+def _check_padding(layer: Layer) -> None:
+    """Padding as wide as the kernel makes windows without any real pixel, and arrays without any bound."""
+    if layer.kind != "conv" and layer.dilation != (1, 1):
+        raise GraphError(layer.name, "pooling has no dilation")
+    for axis, letter in enumerate(("height", "width")):
+        span = layer.dilation[axis] * (layer.kernel[axis] - 1) + 1
+        widest = max(layer.pads[2 * axis : 2 * axis + 2])
+        if widest < span:
+            continue
+        if layer.kind != "conv":
+            raise _empty_window(layer)
+        raise ShapeError(
+            layer.name, f"padding {widest} is not smaller than the kernel {letter}, which spans {span}",
+            "such windows hold no real pixel", "padding",
+        )  # fmt: skip
+
+
+def _empty_window(layer: Layer) -> ShapeError:
+    return ShapeError(
+        layer.name, f"padding {list(layer.pads)} leaves a window without any real pixel",
+        f"keep each padding below the kernel {list(layer.kernel)}", "padding",
+    )  # fmt: skip
 
 
 def _check_groups(layer: Layer, c: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.nn.dataset import read_arrays
+from accelsim.nn.dataset import as_float32, read_arrays
 from accelsim.nn.graph import Graph, Layer
 from accelsim.nn.shapes import Shape, infer_shapes, parameter_shapes
 from accelsim.spelling import suggest
@@ -39,7 +39,7 @@ def file_weights(graph: Graph, path: Path) -> tuple[Graph, list[tuple[str, str, 
                 if problem:
                     mistakes.append((layer.name, f"{path.name} array {name!r}: {problem}", ""))
                 else:
-                    found[index] = arrays[name].astype(np.float32)
+                    found[index] = as_float32(arrays[name])
             elif suffix == "weight":
                 hint = suggest(name, arrays, "in the file")
                 mistakes.append((layer.name, f"{path.name} has no array {name!r}", hint))
@@ -79,4 +79,4 @@ def _problem(array: NDArray[Any], expected: tuple[int, ...]) -> str:
         return f"expected floating-point values, got {array.dtype}"
     if array.shape != expected:
         return f"expected shape {list(expected)}, got {list(array.shape)}"
-    return "" if np.isfinite(array).all() else "holds values that are not finite"
+    return "" if np.isfinite(as_float32(array)).all() else "holds values that are not finite"

@@ -72,7 +72,7 @@ def test_the_32x32_form_of_lenet_5(name):
 @pytest.mark.parametrize(
     "layers",
     [
-        [Layer(name="a", kind="conv", input="x", kernel=(3, 2), stride=(2, 1), pads=(1, 0, 2, 1), channels=3, activation="sigmoid"),
+        [Layer(name="a", kind="conv", input="x", kernel=(3, 2), stride=(2, 1), pads=(1, 0, 1, 1), channels=3, activation="sigmoid"),
          Layer(name="p", kind="avgpool", input="a", kernel=(2, 3), stride=(1, 2), pads=(1, 0, 0, 1))],
         [Layer(name="a", kind="conv", input="x", kernel=(2, 2), channels=3, activation="tanh"),
          Layer(name="p", kind="maxpool", input="a", kernel=(3, 2), stride=(1, 2), pads=(1, 1, 0, 0))],

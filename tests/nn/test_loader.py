@@ -111,7 +111,7 @@ def test_a_data_set_gives_inputs_and_calibration(tmp_path):
     images = rng.integers(0, 9, (20, 3, 3), dtype=np.uint8)
     indices = {"train": np.arange(12), "val": np.arange(12, 15), "test": np.arange(19, 14, -1)}
     np.savez(tmp_path / "d.npz", images=images, labels=np.arange(20) % 10, **indices)
-    text = HEAD.replace("[8, 8, 2]", "[8, 8, 1]") + "layers: [{name: f, kind: fc, channels: 2}]\n"
+    text = HEAD.replace("[8, 8, 2]", "[8, 8, 1]") + "layers: [{name: f, kind: fc, channels: 10}]\n"
     path = write(tmp_path, text + "dataset: {file: d.npz, divide: 8, resize: 6, method: nearest, border: 1}\n")
     network = load_network(path)
     assert network.dataset is not None
@@ -212,11 +212,42 @@ def test_a_layer_that_nobody_reads(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("layers", ["{name: a, kind: flatten}", "{name: a, kind: flatten}, {name: b, kind: softmax}"])
+def test_a_network_without_any_work(tmp_path, layers):
+    assert mistakes(write(tmp_path, HEAD + f"layers: [{layers}]\n")) == [
+        "net.yaml:3:9: layers: no layer does any work on the machine (add a layer that computes values)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ("kernel: 2, padding: 5000", "padding 5000 is not smaller than the kernel height, which spans 2"),
+        ("kernel: [5, 2], dilation: [1, 3], padding: [4, 4, 0, 4]", "padding 4 is not smaller than the kernel width, which spans 4"),
+    ],
+)
+def test_padding_as_wide_as_the_kernel(tmp_path, keys, problem):
+    text = HEAD + f"layers:\n  - {{name: a, kind: conv, channels: 2, {keys}}}\n"
+    found = mistakes(write(tmp_path, text))
+    column = text.splitlines()[3].index("padding: ") + len("padding: ") + 1
+    assert found == [f"net.yaml:4:{column}: layers[0].padding: {problem} (such windows hold no real pixel)"]
+
+
+def test_padding_one_less_than_the_kernel_is_fine(tmp_path):
+    text = HEAD + "layers: [{name: a, kind: conv, channels: 2, kernel: [2, 3], dilation: [3, 1], padding: [3, 2]}]\n"
+    assert load_network(write(tmp_path, text)).graph.layers[0].pads == (3, 3, 2, 2)
+
+
+def test_every_layer_has_a_place(tmp_path):
+    path = write(tmp_path, LAYERS)
+    assert load_network(path).places == {"c": f"{path}:4:5", "p": f"{path}:5:5", "f": f"{path}:6:5"}
+
+
 def test_wrong_weights_are_all_reported_at_the_layers(tmp_path):
     path = write(tmp_path, "weights: w.npz\n" + LAYERS)
     bad = arrays(**{
         "c.weight": np.ones((3, 2, 3, 2), np.float32), "c.bias": np.zeros(3, np.int32), "f.weight": None,
-        "f.wieght": np.ones((4, 48)), "f.bias": np.full(4, np.nan),
+        "f.wieght": np.ones((4, 48)), "f.bias": np.full(4, 1e300),
     })  # fmt: skip
     np.savez(tmp_path / "w.npz", **bad)
     assert mistakes(path) == [
@@ -270,6 +301,9 @@ DATASET = "dataset: {file: d.npz}\n"
         ({"labels": np.zeros(3, int)}, "dataset.file: d.npz: labels must be 4 integers, got int64 [3]"),
         ({"val": np.zeros(0, int)}, "dataset.file: d.npz: val must be a list of integers, got int64 [0]"),
         ({"test": np.array([0, 4])}, "dataset.file: d.npz: test holds an index outside 0..3"),
+        ({"labels": np.array([0, 3, 4, 1])}, "dataset.file: d.npz: the label 4 is outside 0..3 (the network has 4 outputs)"),
+        ({"labels": np.array([0, -1, 3, 1])}, "dataset.file: d.npz: the label -1 is outside 0..3 (the network has 4 outputs)"),
+        ({"images": np.full((4, 8, 8, 2), 1e300)}, "dataset.file: d.npz: images divided by 1 hold values that are not finite"),
         ({"images": np.zeros((4, 8, 8))}, "dataset: gives images of shape [8, 8, 1], the input is [8, 8, 2]"),
     ],
 )  # fmt: skip
