@@ -6,7 +6,7 @@ and anything that is not an ``AccelsimError`` is our own bug (3).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class AccelsimError(Exception):
@@ -46,19 +46,21 @@ class ConfigErrors(AccelsimError):
 
 @dataclass(eq=False)
 class GraphError(AccelsimError):
-    """A layer of the network is impossible or not supported."""
+    """A layer of the network is impossible or not supported; ``place`` is ``file:line:col`` or the file, if known."""
 
     layer: str
     problem: str
     hint: str = ""
+    place: str = field(default="", kw_only=True)
 
     def __str__(self) -> str:
-        return f"{self.layer}: {self.problem}" + (f" ({self.hint})" if self.hint else "")
+        place = f"{self.place}: " if self.place else ""
+        return f"{place}{self.layer}: {self.problem}" + (f" ({self.hint})" if self.hint else "")
 
 
 @dataclass(eq=False)
 class CapacityError(AccelsimError):
-    """Something does not fit: by how much, made of what, and what would help."""
+    """Something does not fit: by how much, made of what, and what would help; ``place`` as in :class:`GraphError`."""
 
     where: str
     resource: str  # "UB", "WGT", ...
@@ -66,10 +68,12 @@ class CapacityError(AccelsimError):
     limit_bytes: int
     terms: tuple[tuple[str, int], ...] = ()
     levers: tuple[str, ...] = ()
+    place: str = field(default="", kw_only=True)
 
     def __str__(self) -> str:
         demand = f"needs {self.demand_bytes:,} bytes of {self.resource}"
-        text = f"{self.where}: {demand} and the machine has {self.limit_bytes:,}"
+        place = f"{self.place}: " if self.place else ""
+        text = f"{place}{self.where}: {demand} and the machine has {self.limit_bytes:,}"
         if self.terms:
             text += "; made of " + ", ".join(f"{name} {size:,}" for name, size in self.terms)
         if self.levers:

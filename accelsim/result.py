@@ -27,8 +27,9 @@ class Result:
     """One run of a network on a machine.
 
     ``outputs`` holds the network's int8 output tensor by name, (batch, h, w, c), and, when the network ends in
-    softmax, ``probabilities`` float32 (batch, classes); empty for a timing-only run. ``trace`` is None at level
-    ``functional``. ``mismatch`` is the first difference from the golden model, None when there is none.
+    softmax, ``probabilities`` float32 (batch, classes), or (batch, h, w, c) where an image gives several pixels; empty
+    for a timing-only run. ``trace`` is None at level ``functional``. ``mismatch`` is the first difference from the
+    golden model, None when there is none.
     """
 
     report: dict[str, Any]

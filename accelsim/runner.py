@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 from accelsim.arch import Arch
 from accelsim.bundled import resolve
 from accelsim.compiler.pipeline import Compiled, Observer, compile_network
-from accelsim.errors import ConfigError, MismatchError
+from accelsim.errors import CapacityError, ConfigError, GraphError, MismatchError
 from accelsim.execution import check_options, execute, loaded_into, output_of, run_program, run_time
 from accelsim.hw.machine import simulate as simulate_tasks
 from accelsim.isa.effects import tasks
 from accelsim.isa.program import Program, program_hash
 from accelsim.machine_file import load_arch
 from accelsim.nn import golden
+from accelsim.nn.dataset import given_images
 from accelsim.nn.facts import layer_facts, network_facts
 from accelsim.nn.forward import forward
 from accelsim.nn.graph import QGraph, QReshape, QSoftmax
@@ -71,19 +73,20 @@ def run(
     """Compile and simulate a workload and check every layer bit for bit.
 
     ``workload`` and ``arch`` are paths or bundled names; ``set`` changes keys of the machine (``{"array.rows": 32}``).
-    ``input`` is float32 (batch, h, w, c), else the workload's own images. ``level`` is ``cycle`` (values and time),
-    ``functional`` (values alone) or ``pe`` (values and time of every gemm from the registers of the array: equal to
-    ``cycle``, and slow); ``timing_only`` leaves the values out. Raises an AccelsimError for wrong input;
-    a difference from the golden model is not raised but reported (``report["bit_exact"]``, ``mismatch``).
+    ``input`` is float32 (batch, h, w, c), else the workload's own images, ``batch`` of them (1). ``level`` is ``cycle``
+    (values and time), ``functional`` (values alone) or ``pe`` (values and time of every gemm from the registers of the
+    array: equal to ``cycle``, and slow); ``timing_only`` leaves the values out. Raises an AccelsimError for wrong
+    input; a difference from the golden model is not raised but reported (``report["bit_exact"]``, ``mismatch``).
     """
     clock = Clock()
     check_options(level, objective, timing_only)
     _check_batch(batch)
     machine = load_arch(arch, dict(set or {}))
     network = open_network(workload)
-    images = _images(network, batch, input)
-    graph = network.quantize()
-    compiled: Compiled = clock.measure("compile_s", lambda: _compile(graph, machine, len(images)))
+    images = network.inputs(batch or 1) if input is None else given_images(input, network.graph.input_shape, batch)
+    with _placed(network):
+        graph = network.quantize()
+        compiled: Compiled = clock.measure("compile_s", lambda: _compile(graph, machine, len(images)))
     return _simulate(network, graph, compiled, machine, images, level, timing_only, clock)
 
 
@@ -105,8 +108,9 @@ def compile_file(
     check_options("cycle", objective, False)
     _check_batch(batch)
     machine = load_arch(arch, dict(set or {}))
-    graph = open_network(workload).quantize()
-    return _compile(graph, machine, batch, dump).program
+    network = open_network(workload)
+    with _placed(network):
+        return _compile(network.quantize(), machine, batch, dump).program
 
 
 def evaluate(
@@ -115,19 +119,26 @@ def evaluate(
     arch: str | Path | Arch = "edge",
     set: Mapping[str, Any] | None = None,
     batch: int = EVALUATION_BATCH,
+    level: str = "functional",
 ) -> dict[str, Any]:
     """Accuracy over the whole test split: float model, int8 golden model and accelerator, compared image by image.
 
-    Values are computed by the instruction stream (level functional) in batches. Raises ConfigError for a workload
-    without a data set.
+    Values are computed by the instruction stream in batches, at ``level`` as in :func:`run`. Raises ConfigError for a
+    workload without a data set, or whose output is not one vector per image.
     """
+    check_options(level, "cycles", False)
     _check_batch(batch)
     machine = load_arch(arch, dict(set or {}))
     network = open_network(workload)
     if network.dataset is None:
         raise ConfigError(network.path, "dataset", "this workload has no labelled images to evaluate")
     images, labels = network.dataset.images("test"), network.dataset.labels("test")
-    graph = network.quantize()
+    with _placed(network):
+        graph = network.quantize()
+    shape = graph.tensors[graph.output].shape
+    if shape[:2] != (1, 1):
+        problem = f"accuracy needs one vector of outputs per image, the last layer gives {list(shape)}"
+        raise ConfigError(network.path, "layers", problem)
     floats = forward(network.graph, images)[_logits(network)].reshape(len(images), -1)
     scores, exact = [], True
     programs: dict[int, Program] = {}
@@ -135,8 +146,9 @@ def evaluate(
         inputs = quantize_values(images[first : first + batch], graph.tensors[graph.input])
         size = len(inputs)
         if size not in programs:
-            programs[size] = _compile(graph, machine, size).program
-        values, _, state = run_program(graph, programs[size], machine, inputs, "functional")
+            with _placed(network):
+                programs[size] = _compile(graph, machine, size).program
+        values, _, state = run_program(graph, programs[size], machine, inputs, level)
         wanted = golden.run(graph, inputs)
         got = output_of(programs[size], state)
         exact = exact and _compare(graph, values, wanted, got) is None
@@ -156,24 +168,15 @@ def _check_batch(batch: int | None) -> None:
         raise ConfigError(where="batch", key="", problem=f"expected a whole number of at least 1, got {batch!r}")
 
 
-def _images(network: Network, batch: int | None, given: NDArray[Any] | None) -> NDArray[np.float32]:
-    """float32 (batch, h, w, c). Raises ConfigError when ``given`` has another shape."""
-    if given is None:
-        return network.inputs(batch or 1)
-    wanted = network.graph.input_shape
+@contextmanager
+def _placed(network: Network) -> Iterator[None]:
+    """Say where in the workload file the layer at fault stands."""
     try:
-        images = np.asarray(given, np.float32)
-    except (TypeError, ValueError):
-        raise ConfigError(where="input", key="", problem="expected an array of numbers") from None
-    if images.shape == wanted:
-        images = images[None]
-    if images.shape[1:] != wanted or images.ndim != 4 or len(images) == 0:
-        raise ConfigError(
-            where="input", key="", problem=f"expected (batch, {', '.join(map(str, wanted))}), got {np.shape(given)}"
-        )
-    if batch not in (None, 1, len(images)):
-        raise ConfigError(where="input", key="", problem=f"holds {len(images)} images and the batch is {batch}")
-    return images
+        yield
+    except (GraphError, CapacityError) as error:
+        layer = error.layer if isinstance(error, GraphError) else error.where
+        error.place = error.place or network.places.get(layer, network.path)
+        raise
 
 
 def _compile(graph: QGraph, machine: Arch, batch: int, observe: Observer | None = None) -> Compiled:
@@ -258,11 +261,17 @@ def _logits(network: Network) -> str:
 
 
 def _classify(network: Network, graph: QGraph, outputs: dict[str, NDArray[Any]]) -> list[str] | None:
-    """Class names of a network that ends in softmax (done here, on the host); adds ``probabilities``."""
+    """Softmax over the channels of every pixel (on the host), as ``probabilities``: (batch, c), or (batch, h, w, c).
+
+    Returns the class names of a network that ends in softmax and gives one vector per image.
+    """
     if not any(isinstance(layer, QSoftmax) for layer in graph.layers):
         return None
-    values = outputs[graph.output]
-    logits = dequantize(values, graph.tensors[graph.output]).reshape(len(values), -1)
-    outputs["probabilities"] = golden.softmax(logits)
-    names = network.classes or tuple(str(i) for i in range(logits.shape[1]))
-    return [names[i] for i in logits.argmax(axis=1)]
+    tensor = graph.tensors[graph.output]
+    values = outputs[graph.output].reshape(-1, *tensor.shape)  # a flatten before the softmax moves nothing
+    outputs["probabilities"] = golden.softmax(dequantize(values, tensor))
+    if tensor.shape[:2] != (1, 1):
+        return None
+    outputs["probabilities"] = outputs["probabilities"].reshape(len(values), -1)
+    names = network.classes or tuple(str(i) for i in range(tensor.shape[2]))
+    return [names[i] for i in values.reshape(len(values), -1).argmax(axis=1)]

@@ -145,7 +145,8 @@ def test_inputs_that_are_no_arrays(empty_folder: Path) -> None:
     Path("broken.npy").write_bytes(b"\x93NUMPY, almost")
     Path("plain.npy").write_text("1 2 3", encoding="utf-8")
     np.savez("several.npz", a=np.zeros(1))
-    for name in ("text.npy", "broken.npy", "plain.npy", "several.npz"):
+    Path("empty.npy").write_bytes(b"")
+    for name in ("text.npy", "broken.npy", "plain.npy", "several.npz", "empty.npy"):
         result = accelsim("run", "lenet", "--input", name)
         assert result.exit_code == 2
         assert result.stderr.startswith(f"--input {name}: not a .npy file of numbers")

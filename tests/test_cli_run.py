@@ -101,8 +101,16 @@ def test_input_images(net: str) -> None:
     result = accelsim("run", net, "--arch", "tiny", "--input", "two.npy")
     assert result.stdout.startswith("net on tiny (4x4 ws, 500 MHz), 2 images\n")
     np.save("wrong.npy", np.zeros((2, 6, 6, 4), np.float32))
-    result = accelsim("run", net, "--arch", "tiny", "--input", "wrong.npy")
-    assert (result.exit_code, result.stdout) == (2, "")
+    np.save("nan.npy", np.full((1, 6, 6, 3), np.nan))
+    np.save("large.npy", np.full((1, 6, 6, 3), 1e300))
+    for name, options, problem in (
+        ("wrong.npy", (), "expected (batch, 6, 6, 3), got (2, 6, 6, 4)"),
+        ("nan.npy", (), "holds values that are not finite"),
+        ("large.npy", (), "holds values that are not finite"),
+        ("two.npy", ("--batch", "1"), "holds 2 images and the batch is 1"),
+    ):
+        result = accelsim("run", net, "--arch", "tiny", "--input", name, *options)
+        assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"--input {name}: {problem}\n")
 
 
 def test_a_failing_comparison_is_printed_and_exit_1(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +160,8 @@ def test_disassembly_assembles_into_the_same_words_and_constants(net: str) -> No
     constants = len(first.image)
     np.testing.assert_array_equal(first.image, second.image[:constants])
     assert not second.image[constants:].any()  # the input region, written out as zeros
-    assert first.probes and not second.probes  # assembly has no place for them, so the hashes differ
+    assert first.probes
+    assert not second.probes  # assembly has no place for them, so the hashes differ
     assert program_hash(first) != program_hash(second)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from accelsim import runner
-from accelsim.errors import ConfigError, ConfigErrors, GraphError, MissingExtraError
+from accelsim.errors import CapacityError, ConfigError, ConfigErrors, GraphError, MissingExtraError
 from accelsim.isa.program import load_program, program_hash
 from accelsim.machine_file import load_arch
 from tests.command_line import accelsim
@@ -50,6 +50,11 @@ def images(count: int) -> np.ndarray:
         ({"input": 7}, "input: expected (batch, 6, 6, 3), got ()"),
         ({"input": "picture.png"}, "input: expected an array of numbers"),
         ({"input": images(2), "batch": 3}, "input: holds 2 images and the batch is 3"),
+        ({"input": images(3), "batch": 1}, "input: holds 3 images and the batch is 1"),
+        ({"input": images(1), "batch": 2}, "input: holds 1 image and the batch is 2"),
+        ({"input": np.full((1, *SHAPE), np.nan)}, "input: holds values that are not finite"),
+        ({"input": np.full((1, *SHAPE), 1e300)}, "input: holds values that are not finite"),
+        ({"input": images(1) * 1j}, "input: expected an array of numbers"),
     ],
 )
 def test_wrong_options(net: str, options: dict, text: str) -> None:
@@ -76,11 +81,104 @@ def test_wrong_calls(net: str, call, text: str) -> None:
     assert str(caught.value).startswith(text)
 
 
-def test_images_that_are_not_finite(net: str) -> None:
-    wrong = images(1)
-    wrong[0, 1, 2, 0] = np.nan
-    with pytest.raises(GraphError, match="holds values that are not finite"):
-        runner.run(net, arch="tiny", input=wrong)
+PIXELS = """\
+schema: 1
+input: {shape: [6, 6, 3]}
+layers:
+  - {name: conv, kind: conv, channels: 4, kernel: 3}
+  - {name: classes, kind: softmax}
+classes: [a, b, c, d]
+"""
+
+
+def test_softmax_of_an_image_is_over_the_channels_of_each_pixel(net: str) -> None:
+    Path("pixels.yaml").write_text(PIXELS, encoding="utf-8")
+    result = runner.run("pixels", arch="tiny", batch=2)
+    assert result.labels is None
+    assert result.outputs["probabilities"].shape == (2, 4, 4, 4)
+    np.testing.assert_allclose(result.outputs["probabilities"].sum(axis=-1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(
+        result.outputs["probabilities"].argmax(axis=-1)[0, 0, 0], result.outputs["conv"].argmax(axis=-1)[0, 0, 0]
+    )
+    assert accelsim("run", "pixels", "--arch", "tiny").exit_code == 0
+
+
+def test_softmax_of_a_flattened_image_is_over_all_of_it(net: str) -> None:
+    Path("flat.yaml").write_text(
+        PIXELS.replace("  - {name: classes", "  - {name: flat, kind: flatten}\n  - {name: classes").replace(
+            "[a, b, c, d]", str([f"n{i}" for i in range(64)])
+        ),
+        encoding="utf-8",
+    )
+    result = runner.run("flat", arch="tiny", batch=2)
+    assert result.outputs["probabilities"].shape == (2, 64)
+    np.testing.assert_allclose(result.outputs["probabilities"].sum(axis=-1), 1, rtol=1e-5)
+    values = result.outputs["flat"].reshape(2, -1)
+    assert result.labels == [f"n{i}" for i in values.argmax(axis=1)]
+
+
+def test_a_layer_that_does_not_fit_is_named_with_its_place(net: str) -> None:
+    with pytest.raises(CapacityError) as caught:
+        runner.run(net, arch="tiny", set={"param.size": 16})
+    assert str(caught.value).startswith("net.yaml:4:5: conv: needs 32 bytes of PARAM and the machine has 16")
+    assert accelsim("compile", net, "--arch", "tiny", "--set", "param.size=16").stderr.startswith("net.yaml:4:5: ")
+
+
+def test_a_layer_whose_values_overflow_is_named_with_its_place(net: str) -> None:
+    text = "schema: 1\ninput: {shape: [1, 1, 2]}\nweights: w.npz\nlayers:\n"
+    text += "".join(f"  - {{name: {name}, kind: fc, channels: 2}}\n" for name in "ab")
+    Path("large.yaml").write_text(text, encoding="utf-8")
+    np.savez("w.npz", **{f"{name}.weight": np.full((2, 2), 1e38, np.float32) for name in "ab"})
+    with pytest.raises(GraphError) as caught:
+        runner.run("large", arch="tiny")
+    assert str(caught.value) == "large.yaml:6:5: b: calibration gives values that are not finite"
+
+
+@pytest.fixture
+def digits(net: str) -> str:
+    """A data set of six images beside a network of four classes."""
+    rng = np.random.default_rng(1)
+    index = np.arange(6)
+    np.savez("d.npz", images=rng.random((6, *SHAPE)), labels=index % 4, train=index, val=index, test=index)
+    text = WORKLOAD + "dataset: {file: d.npz}\n"
+    Path("digits.yaml").write_text(text, encoding="utf-8")
+    return "digits"
+
+
+def test_evaluation_runs_in_the_batches_and_at_the_level_asked_for(
+    digits: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, seen = runner.run_program, []
+
+    def spy(graph, program, machine, inputs, level):
+        seen.append((len(inputs), level))
+        return real(graph, program, machine, inputs, level)
+
+    monkeypatch.setattr(runner, "run_program", spy)
+    for options, wanted in (
+        ({}, [(6, "functional")]),
+        ({"batch": 1}, [(1, "functional")] * 6),
+        ({"batch": 4, "level": "cycle"}, [(4, "cycle"), (2, "cycle")]),
+        ({"level": "pe"}, [(6, "pe")]),
+    ):
+        seen.clear()
+        assert runner.evaluate(digits, arch="tiny", **options)["bit_exact"] is True
+        assert seen == wanted
+        seen.clear()
+        arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        assert accelsim("run", digits, "--arch", "tiny", "--eval", *arguments).exit_code == 0
+        assert seen == wanted
+    with pytest.raises(ConfigError, match="level: expected cycle or functional or pe, got 'rtl'"):
+        runner.evaluate(digits, level="rtl")
+
+
+def test_evaluation_needs_one_vector_per_image(digits: str) -> None:
+    Path("pixels.yaml").write_text(PIXELS + "dataset: {file: d.npz}\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        runner.evaluate("pixels", arch="tiny")
+    assert str(caught.value) == (
+        "pixels.yaml: layers: accuracy needs one vector of outputs per image, the last layer gives [4, 4, 4]"
+    )
 
 
 def test_a_program_for_another_machine(net: str) -> None:

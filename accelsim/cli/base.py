@@ -6,16 +6,19 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from accelsim.errors import AccelsimError, ConfigError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from accelsim.arch import Arch
 
 BUG = 3
@@ -66,7 +69,7 @@ def compile_options(command: _F) -> _F:
         "--objective", type=click.Choice(["cycles"]), default="cycles", show_default=True, help="What to minimise."
     )(command)
     return click.option(
-        "--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images at a time."
+        "--batch", type=click.IntRange(min=1), help="Images at a time; 1, or as many as --input holds."
     )(command)
 
 
@@ -134,6 +137,37 @@ def check_folder(path: str | None, option: str) -> None:
     """Refuse a folder that could not be made or filled."""
     if path is not None and Path(path).exists() and not Path(path).is_dir():
         raise ConfigError(f"{option} {path}", "", "this is a file, not a folder")
+
+
+def given(name: str) -> bool:
+    """Whether an option of the running command was given, rather than left at its default."""
+    return click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT
+
+
+@contextmanager
+def relocated(places: Mapping[str, str]) -> Iterator[None]:
+    """Let messages about an argument name the option it came from."""
+    try:
+        yield
+    except ConfigError as error:
+        error.where = places.get(error.where, error.where)
+        raise
+
+
+def read_numbers(path: str) -> NDArray[Any]:
+    """The array of the ``.npy`` file of ``--input``. Raises ConfigError."""
+    import numpy as np
+
+    try:
+        with Path(path).open("rb") as file:
+            values = np.lib.format.read_array(file, allow_pickle=False)
+    except OSError as error:
+        raise ConfigError(f"--input {path}", "", f"the file cannot be read: {error.strerror or error}") from None
+    except (EOFError, ValueError):
+        raise ConfigError(f"--input {path}", "", "not a .npy file of numbers, or cut short") from None
+    if values.dtype.kind not in "fiu":
+        raise ConfigError(f"--input {path}", "", "not a .npy file of numbers", "save one array with numpy.save")
+    return values
 
 
 def write_file(path: str | Path, write: Callable[[Path], None]) -> None:

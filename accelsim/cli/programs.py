@@ -43,7 +43,7 @@ def compile_program(
     workload: str,
     arch: str,
     settings: tuple[str, ...],
-    batch: int,
+    batch: int | None,
     objective: str,
     output: str | None,
     dump: str | None,
@@ -57,7 +57,7 @@ def compile_program(
     stages: dict[str, str] = {}
     with progress(f"compiling {workload} for {machine.name} ..."):
         program = runner.compile_file(
-            workload, arch=machine, batch=batch, objective=objective, dump=stages.__setitem__
+            workload, arch=machine, batch=batch or 1, objective=objective, dump=stages.__setitem__
         )
     text = _stage(dump, stages) if dump is not None else None
     if target is not None:

@@ -13,21 +13,20 @@ from accelsim.cli.base import (
     check_target,
     check_trace,
     compile_options,
+    given,
     json_text,
     level_options,
     load_machine,
     machine_options,
     progress,
+    read_numbers,
+    relocated,
     trace_option,
     write_file,
     write_text,
 )
-from accelsim.errors import ConfigError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from accelsim.arch import Arch
     from accelsim.result import Result
 
@@ -49,7 +48,7 @@ def run(
     workload: str,
     arch: str,
     settings: tuple[str, ...],
-    batch: int,
+    batch: int | None,
     objective: str,
     level: str,
     timing_only: bool,
@@ -67,12 +66,12 @@ def run(
     machine = load_machine(arch, settings)
     if evaluate:
         _refuse_with_eval({"--input": input_file, "--out": out, "--timing-only": timing_only, "--trace": trace_file})
-        _evaluate(workload, machine, json_file, batch)
+        _evaluate(workload, machine, json_file, batch, level if given("level") else "functional")
         return
     from accelsim import runner
 
-    images = _read_images(input_file) if input_file is not None else None
-    with progress(f"running {workload} on {machine.name} ..."):
+    images = read_numbers(input_file) if input_file is not None else None
+    with progress(f"running {workload} on {machine.name} ..."), relocated({"input": f"--input {input_file}"}):
         result = runner.run(
             workload, arch=machine, batch=batch, objective=objective, level=level,
             timing_only=timing_only, input=images,
@@ -95,26 +94,12 @@ def _refuse_with_eval(options: dict[str, Any]) -> None:
         raise click.UsageError(f"--eval runs the workload's own test images; it does not go with {given[0]}.")
 
 
-def _read_images(path: str) -> NDArray[np.float32]:
-    import numpy as np
-
-    try:
-        images = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise ConfigError(f"--input {path}", "", f"the file cannot be read: {error.strerror or error}") from None
-    except ValueError:
-        raise ConfigError(f"--input {path}", "", "not a .npy file of numbers") from None
-    if not isinstance(images, np.ndarray) or images.dtype.kind not in "fiu":
-        raise ConfigError(f"--input {path}", "", "not a .npy file of numbers", "save one array with numpy.save")
-    return images.astype(np.float32)
-
-
-def _evaluate(workload: str, machine: Arch, json_file: str | None, batch: int) -> None:
+def _evaluate(workload: str, machine: Arch, json_file: str | None, batch: int | None, level: str) -> None:
     """Accuracy on the test split: float, int8 golden model, accelerator."""
     from accelsim import runner
 
     with progress(f"evaluating {workload} on {machine.name} ..."):
-        scores = runner.evaluate(workload, arch=machine, batch=batch if batch > 1 else runner.EVALUATION_BATCH)
+        scores = runner.evaluate(workload, arch=machine, batch=batch or runner.EVALUATION_BATCH, level=level)
     if json_file is not None:
         write_text(json_file, json_text(scores))
     if json_file != "-":

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.errors import ConfigError
+
 SPLITS = ("train", "val", "test")
 RESIZE_METHODS = ("bilinear", "nearest")
 
@@ -79,6 +81,28 @@ def as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
     """The values as float32 of the same shape; what is too large becomes infinite, to be refused as not finite."""
     with np.errstate(over="ignore"):
         return values.astype(np.float32)
+
+
+def given_images(given: Any, shape: tuple[int, int, int], batch: int | None) -> NDArray[np.float32]:
+    """A caller's images, one (h, w, c) or several (n, h, w, c), as finite float32 (n, h, w, c).
+
+    Raises ConfigError (at ``input``) for anything else, and when ``batch`` is another number than n.
+    """
+    images = np.asarray(given)
+    if images.dtype.kind not in "fiub":
+        raise ConfigError(where="input", key="", problem="expected an array of numbers")
+    images = as_float32(images)
+    if images.shape == shape:
+        images = images[None]
+    if images.shape[1:] != shape or images.ndim != 4 or len(images) == 0:
+        wanted = ", ".join(map(str, shape))
+        raise ConfigError(where="input", key="", problem=f"expected (batch, {wanted}), got {np.shape(given)}")
+    if not np.isfinite(images).all():
+        raise ConfigError(where="input", key="", problem="holds values that are not finite")
+    if batch not in (None, len(images)):
+        count = "1 image" if len(images) == 1 else f"{len(images)} images"
+        raise ConfigError(where="input", key="", problem=f"holds {count} and the batch is {batch}")
+    return images
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
