@@ -5,6 +5,9 @@ from __future__ import annotations
 import html
 import json
 import os
+import tempfile
+import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -15,11 +18,15 @@ from numpy.typing import NDArray
 
 from accelsim.arch import Arch
 from accelsim.errors import ConfigError, MismatchError, MissingExtraError
-from accelsim.isa.program import Program, save_program
-from accelsim.machine_file import dump_arch
+from accelsim.isa.program import Program, load_program, program_hash, save_program
+from accelsim.machine_file import dump_arch, load_arch
+from accelsim.nn.dataset import read_arrays
 from accelsim.perfetto import trace_bytes, trace_text
 from accelsim.report import TABLE_HEADER, table
 from accelsim.trace import Trace
+
+REPORT, MACHINE, PROGRAM, OUTPUTS = FILES = ("report.json", "machine.yaml", "program.npz", "outputs.npz")
+"""What :meth:`Result.save` writes."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,17 +62,58 @@ class Result:
         return pandas.DataFrame(self.rows)
 
     def save(self, folder: str | Path) -> None:
-        """Write report.json, machine.yaml, program.npz and outputs.npz into ``folder``. Raises ConfigError."""
+        """Write report.json, machine.yaml, program.npz and outputs.npz into ``folder``, all of them or none.
+
+        A timing-only run has no outputs.npz; one of an earlier run is removed. Raises ConfigError.
+        """
         target = Path(folder)
+        missing = [path for path in (target, *target.parents) if not path.exists()]
         try:
             target.mkdir(parents=True, exist_ok=True)
-            _write(target / "report.json", json.dumps(self.report, indent=2) + "\n")
-            _write(target / "machine.yaml", dump_arch(self.arch))
-            save_program(self.program, target / "program.npz")
-            if self.outputs:
-                np.savez(target / "outputs.npz", **self.outputs)  # pyright: ignore[reportArgumentType]
-        except OSError as error:
+            with tempfile.TemporaryDirectory(prefix=".accelsim-", dir=target) as temporary:
+                self._write_files(Path(temporary))
+                _move_files(Path(temporary), target)
+        except (OSError, ConfigError) as error:
+            for path in missing:
+                with suppress(OSError):
+                    path.rmdir()
+            if isinstance(error, ConfigError):
+                raise ConfigError(str(folder), "", error.problem) from None
             raise ConfigError(str(folder), "", f"cannot be written: {error.strerror or error}") from None
+
+    def _write_files(self, folder: Path) -> None:
+        (folder / REPORT).write_text(json.dumps(self.report, indent=2) + "\n", encoding="utf-8", newline="\n")
+        (folder / MACHINE).write_text(dump_arch(self.arch), encoding="utf-8", newline="\n")
+        save_program(self.program, folder / PROGRAM)
+        if self.outputs:
+            # Not numpy.savez: it takes names as keyword arguments, and a tensor may be called "file".
+            with zipfile.ZipFile(folder / OUTPUTS, "w") as archive:
+                for name, values in self.outputs.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, values, allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Result:
+        """The result that :meth:`save` wrote; ``trace``, ``labels`` and ``mismatch`` are not saved and are None.
+
+        Raises ConfigError for a file that is missing, damaged or of another run.
+        """
+        source = Path(folder)
+        report = _read_report(source / REPORT)
+        if not (source / MACHINE).is_file():
+            raise ConfigError(str(source / MACHINE), "", "the file does not exist")
+        arch, program = load_arch(source / MACHINE), load_program(source / PROGRAM)
+        hashes = ((MACHINE, "arch_hash", arch.full_hash), (PROGRAM, "program_hash", program_hash(program)))
+        for name, key, got in hashes:
+            if report[key] != got:
+                raise ConfigError(str(source / name), "", f"does not belong to {REPORT}: its hash is {got}")
+        outputs: dict[str, NDArray[Any]] = {}
+        if not report["options"]["timing_only"]:
+            try:
+                outputs = read_arrays(source / OUTPUTS)
+            except ValueError as error:
+                raise ConfigError(str(source / OUTPUTS), "", str(error)) from None
+        return cls(report=report, outputs=outputs, program=program, arch=arch)
 
     def save_trace(self, path: str | Path) -> None:
         """Write the timeline as a file for the Perfetto viewer, compressed if ``path`` ends in ``.gz``.
@@ -96,8 +144,29 @@ class Result:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _write(path: Path, text: str) -> None:
-    _write_bytes(path, text.encode())
+def _move_files(source: Path, target: Path) -> None:
+    """Replace the files of a run by those of another; nothing is touched when one of them cannot be replaced."""
+    for name in FILES:
+        if (target / name).is_dir():
+            raise ConfigError(str(target), "", f"cannot be written: {name} is a directory")
+    for name in FILES:
+        if (source / name).exists():
+            os.replace(source / name, target / name)
+        else:
+            (target / name).unlink(missing_ok=True)
+
+
+def _read_report(path: Path) -> dict[str, Any]:
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(str(path), "", f"the file cannot be read: {error.strerror or error}") from None
+    except ValueError:  # not UTF-8, or not JSON
+        raise ConfigError(str(path), "", "is not a complete report of accelsim") from None
+    keys = ("options", "totals", "layers", "units", "arch_hash", "program_hash")
+    if not isinstance(report, dict) or report.get("schema") != 1 or not all(key in report for key in keys):
+        raise ConfigError(str(path), "", "is not a complete report of accelsim")
+    return report
 
 
 def _write_bytes(path: Path, data: bytes) -> None:

@@ -39,7 +39,7 @@ ALLOWED = {
     "compiler": {"compiler", "errors", "arch", "isa", "timing", "nn.graph", "nn.shapes"},
     "report": {"arch", "cyclesplit", "isa.protocol", "trace", "verdict"},
     "execution": {"arch", "errors", "hw", "isa", "nn.graph", "trace"},
-    "result": {"arch", "errors", "isa", "machine_file", "perfetto", "report", "trace"},
+    "result": {"arch", "errors", "isa", "machine_file", "nn.dataset", "perfetto", "report", "trace"},
     "runner": {
         "arch", "bundled", "compiler", "errors", "execution", "hw", "isa", "machine_file", "nn", "numerics", "report",
         "result", "trace", "yamlio",

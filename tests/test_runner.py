@@ -13,6 +13,7 @@ from accelsim import runner
 from accelsim.errors import CapacityError, ConfigError, ConfigErrors, GraphError, MissingExtraError
 from accelsim.isa.program import load_program, program_hash
 from accelsim.machine_file import load_arch
+from accelsim.result import Result
 from tests.command_line import accelsim
 from tests.test_cli_run import WORKLOAD
 
@@ -243,6 +244,75 @@ def test_saving_where_nothing_can_be_saved(net: str) -> None:
     with pytest.raises(ConfigError, match="taken: cannot be written"):
         result.save("taken")
     assert Path("taken").read_text(encoding="utf-8") == "a file"
+
+
+def test_saving_is_all_or_nothing(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = runner.run(net, arch="tiny")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("accelsim.result.save_program", full)  # after two files
+        with pytest.raises(ConfigError, match="new/folder: cannot be written: No space left on device"):
+            result.save("new/folder")
+        assert not Path("new").exists()
+        Path("old").mkdir()
+        Path("old/report.json").write_text("kept", encoding="utf-8")
+        with pytest.raises(ConfigError, match="old: cannot be written"):
+            result.save("old")
+    assert [(path.name, path.read_text(encoding="utf-8")) for path in Path("old").iterdir()] == [
+        ("report.json", "kept")
+    ]
+    Path("old/program.npz").mkdir()
+    with pytest.raises(ConfigError, match=r"old: cannot be written: program\.npz is a directory"):
+        result.save("old")
+    assert Path("old/report.json").read_text(encoding="utf-8") == "kept"
+
+
+def test_a_saved_result_is_loaded(net: str) -> None:
+    result = runner.run(net, arch="tiny", batch=2)
+    result.save("run")
+    again = Result.load("run")
+    assert again.report == json.loads(json.dumps(result.report))
+    assert again.arch == result.arch
+    assert program_hash(again.program) == program_hash(result.program)
+    assert list(again.outputs) == list(result.outputs) == ["fc", "probabilities"]
+    for name, values in result.outputs.items():
+        np.testing.assert_array_equal(again.outputs[name], values)
+    assert (again.trace, again.labels, again.mismatch) == (None, None, None)
+    assert again._repr_html_() == result._repr_html_()
+    runner.run(net, arch="tiny", timing_only=True).save("run")  # no values: the old ones must not stay
+    assert not Path("run/outputs.npz").exists()
+    assert Result.load("run").outputs == {}
+
+
+@pytest.mark.parametrize("name", ["report.json", "machine.yaml", "program.npz", "outputs.npz"])
+def test_a_saved_result_that_is_damaged(net: str, name: str) -> None:
+    runner.run(net, arch="tiny").save("run")
+    runner.run(net, arch="tiny", set={"array.rows": 8}).save("other")
+    path = Path("run") / name
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises((ConfigError, ConfigErrors), match=name):
+        Result.load("run")
+    path.unlink()
+    with pytest.raises(ConfigError, match=name):
+        Result.load("run")
+    if name in ("machine.yaml", "program.npz"):
+        path.write_bytes((Path("other") / name).read_bytes())
+        with pytest.raises(ConfigError, match=f"{name}: does not belong to report.json"):
+            Result.load("run")
+
+
+def test_an_output_may_be_called_file(net: str) -> None:
+    Path("net.yaml").write_text(
+        "schema: 1\ninput: {shape: [2, 2, 3]}\nlayers: [{name: file, kind: fc, channels: 3}]\n", encoding="utf-8"
+    )
+    result = runner.run(net, arch="tiny")
+    result.save("run")
+    with np.load("run/outputs.npz") as saved:
+        np.testing.assert_array_equal(saved["file"], result.outputs["file"])
 
 
 def test_without_pandas_the_error_names_the_extra(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
