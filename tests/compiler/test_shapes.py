@@ -17,7 +17,7 @@ NETWORKS = {
     "window of 66": ([70, 70, 2], ["kind: maxpool, kernel: 66", "kind: conv, channels: 2, kernel: 3, padding: 1"]),
     "global average of 100": ([100, 100, 3], ["kind: avgpool, kernel: 100"]),
     "row of 5000": ([3, 5000, 2], ["kind: maxpool, kernel: 1"]),
-    "20000 channels": ([3, 3, 20000], ["kind: avgpool, kernel: 2, stride: 1"]),
+    "16400 channels": ([2, 2, 16400], ["kind: avgpool, kernel: 2"]),
 }  # fmt: skip
 
 
