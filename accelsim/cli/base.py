@@ -7,7 +7,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from accelsim.arch import Arch
 
+WRONG_INPUT = 2
 BUG = 3
+CLOSED_PIPE = 141  # the shell's code for a closed pipe; 1 would say that values differ
 INTERRUPTED = 130  # the shell's code for Ctrl-C
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -29,22 +31,45 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 class Commands(click.Group):
     """A group that turns every fault into one message and an exit code."""
 
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        try:
+            return super().make_context(*arguments, **more)  # prints --help and --version
+        except OSError as error:
+            sys.exit(_stdout_failed(error))
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            value = super().invoke(ctx)
+            sys.stdout.flush()
+            return value
         except AccelsimError as error:
             click.echo(str(error), err=True)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
-        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+        except (click.ClickException, click.exceptions.Exit):
             raise  # click knows what to do
         except Exception as error:
+            if isinstance(error, OSError) and error.filename is None:  # files have names
+                ctx.exit(_stdout_failed(error))
             if ctx.params.get("debug"):
                 traceback.print_exc()
+            if isinstance(error, MemoryError):
+                click.echo(f"too large for the memory of this computer{f': {error}' if str(error) else ''}", err=True)
+                ctx.exit(WRONG_INPUT)
             click.echo(_bug_text(error), err=True)
             ctx.exit(BUG)
+
+
+def _stdout_failed(error: OSError) -> int:
+    """The exit code when results cannot be printed; a reader that has seen enough (`| head`) needs no message."""
+    with suppress(OSError, ValueError):  # what is still buffered must not fail once more at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return CLOSED_PIPE
+    click.echo(f"the output cannot be written: {error.strerror or error}", err=True)
+    return WRONG_INPUT
 
 
 def _bug_text(error: Exception) -> str:
@@ -118,8 +143,11 @@ def check_target(path: str | None, option: str) -> None:
     where = f"{option} {path}"
     if Path(path).is_dir():
         raise ConfigError(where, "", "this is a directory, not a file")
-    if not Path(path).absolute().parent.is_dir():
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
         raise ConfigError(where, "", f"the folder {str(Path(path).parent)!r} does not exist")
+    if not _is_device(Path(path)):
+        _try_folder(folder, where, "the file")
 
 
 def check_trace(path: str | None, level: str) -> None:
@@ -135,8 +163,27 @@ def check_trace(path: str | None, level: str) -> None:
 
 def check_folder(path: str | None, option: str) -> None:
     """Refuse a folder that could not be made or filled."""
-    if path is not None and Path(path).exists() and not Path(path).is_dir():
-        raise ConfigError(f"{option} {path}", "", "this is a file, not a folder")
+    if path is None:
+        return
+    where = f"{option} {path}"
+    if Path(path).exists() and not Path(path).is_dir():
+        raise ConfigError(where, "", "this is a file, not a folder")
+    folder = Path(path).absolute()
+    _try_folder(next(part for part in (folder, *folder.parents) if part.exists()), where, "the folder")
+
+
+def _try_folder(folder: Path, where: str, what: str) -> None:
+    """Refuse a folder in which nothing can be created, by creating something."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".accelsim-", dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(where, "", f"{what} cannot be written: {error.strerror or error}") from None
+
+
+def _is_device(path: Path) -> bool:
+    """``/dev/stdout`` and the like, which must never be replaced by a file."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def given(name: str) -> bool:
@@ -173,11 +220,17 @@ def read_numbers(path: str) -> NDArray[Any]:
 def write_file(path: str | Path, write: Callable[[Path], None]) -> None:
     """Let ``write`` make a file beside ``path`` and then move it there: whole or not at all."""
     target = Path(path)
+    device = _is_device(target)
     try:
-        with tempfile.TemporaryDirectory(prefix=".accelsim-", dir=target.absolute().parent) as folder:
+        with tempfile.TemporaryDirectory(
+            prefix=".accelsim-", dir=None if device else target.absolute().parent
+        ) as folder:
             temporary = Path(folder) / target.name
             write(temporary)
-            os.replace(temporary, target)
+            if device:
+                target.write_bytes(temporary.read_bytes())
+            else:
+                os.replace(temporary, target)
     except OSError as error:
         raise ConfigError(str(path), "", f"the file cannot be written: {error.strerror or error}") from None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -14,10 +16,16 @@ from rich.text import Text
 _FILE_WIDTH = 200  # columns when stdout is no terminal: never cut or wrap a row
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave a closed pipe to the command line; rich would exit with 1, which means that values differ."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def console() -> Console:
     """Plain text when stdout is no terminal or NO_COLOR is set; nothing in a text is taken for markup."""
     width = None if sys.stdout.isatty() else _FILE_WIDTH
-    return Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
+    return _Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
 
 
 def print_table(
