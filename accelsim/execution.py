@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,15 @@ from accelsim.isa import functional
 from accelsim.isa.effects import effects, tasks
 from accelsim.isa.instructions import Gemm, Instr, Load
 from accelsim.isa.probes import Recorder
-from accelsim.isa.program import Program
+from accelsim.isa.program import DramRegion, Program
 from accelsim.isa.protocol import Memory
 from accelsim.isa.semantics import execute as execute_instruction
 from accelsim.isa.semantics import strided
 from accelsim.isa.state import MachineState
-from accelsim.nn.graph import QGraph
+from accelsim.nn.dataset import as_float32
+from accelsim.nn.graph import QGraph, Tensor
+from accelsim.nn.quantize import quantize_values
+from accelsim.spelling import suggest
 from accelsim.trace import Trace
 
 LEVELS = ("cycle", "functional", "pe")
@@ -37,13 +41,24 @@ def check_options(level: str, objective: str, timing_only: bool) -> None:
 
 
 def execute(
-    program: Program, *, arch: Arch, level: str = "cycle", timing_only: bool = False
+    program: Program,
+    *,
+    arch: Arch,
+    level: str = "cycle",
+    timing_only: bool = False,
+    inputs: Mapping[str, NDArray[Any]] | None = None,
 ) -> tuple[Trace | None, MachineState | None]:
-    """Run a checked program on its own data; returns (trace, final memories), each None when not simulated.
+    """Run a checked program; returns (trace, final memories), each None when not simulated.
 
-    Raises ConfigError when the program was compiled for a machine of another shape.
+    ``inputs`` are the values of input regions by name, of the region's shape and type, or floating-point to be
+    quantised as the region says; a region that is not named keeps the program's own data, or zeros. Raises ConfigError
+    for inputs that do not fit (at ``input NAME``), and when the program was compiled for a machine of another shape.
     """
     check_options(level, "cycles", timing_only)
+    if timing_only and inputs:
+        raise ConfigError("inputs", "", "timing_only leaves out the values")
+    written = [(_input_region(program, name), array) for name, array in (inputs or {}).items()]
+    contents = [(region, region_values(region, array)) for region, array in written]
     if program.shape_hash and program.shape_hash != arch.shape_hash:
         raise ConfigError(
             where="--arch",
@@ -55,7 +70,34 @@ def execute(
         return run_time(program, arch, level), None
     state = MachineState(arch, program.dram_bytes)
     state.load_program(program)
+    for region, values in contents:
+        state.write_region(region, values)
     return run_values(program, arch, state, level, None), state
+
+
+def _input_region(program: Program, name: str) -> DramRegion:
+    regions = {region.name: region for region in program.regions if region.role == "input"}
+    if name not in regions:
+        raise ConfigError(f"input {name}", "", "the program has no such input region", suggest(name, regions))
+    return regions[name]
+
+
+def region_values(region: DramRegion, array: NDArray[Any]) -> NDArray[Any]:
+    """An array in the type of a region. Raises ConfigError when its shape or type does not fit."""
+    where = f"input {region.name}"
+    array = np.asarray(array)
+    if array.shape != region.shape:
+        raise ConfigError(where, "", f"expected shape {list(region.shape)}, got {list(array.shape)}")
+    if array.dtype == region.dtype:
+        return array
+    if array.dtype.kind != "f" or region.scale is None or region.zero is None:
+        quantised = "" if region.scale is None else " or floating-point values, which are quantised"
+        raise ConfigError(where, "", f"expected {region.dtype} values{quantised}, got {array.dtype}")
+    values = as_float32(array)
+    if not np.isfinite(values).all():
+        raise ConfigError(where, "", "holds values that are not finite")
+    tensor = Tensor(name=region.name, shape=(1, 1, 1), scale=np.float32(region.scale), zero=region.zero)
+    return quantize_values(values, tensor)
 
 
 def run_program(

@@ -12,7 +12,9 @@ import pytest
 from accelsim import runner
 from accelsim.cli.base import progress
 from accelsim.cli.tables import print_styled
+from accelsim.errors import ConfigError
 from accelsim.isa.program import load_program, program_hash
+from accelsim.machine_file import load_arch
 from tests.command_line import PROGRAM, accelsim, written
 
 WORKLOAD = """\
@@ -147,9 +149,75 @@ def test_compile_and_exec(net: str, empty_folder: Path) -> None:
     assert len(executed["instructions"]) == ran["totals"]["instructions"]
     assert max(row["landed"] for row in executed["instructions"]) + 1 == executed["cycles"]
     assert list(executed["instructions"][0]) == ["index", "unit", "accepted", "start", "landed"]
-    result = accelsim("exec", "net.program.npz", "--arch", "tiny", "--set", "dram.latency=50", "--timing-only")
+    for options in ((), ("--json", "-")):  # notes go to stderr, whatever is on stdout
+        command = ("exec", "net.program.npz", "--arch", "tiny", "--set", "dram.latency=50", "--timing-only", *options)
+        result = accelsim(*command)
+        assert result.exit_code == 0
+        assert result.stderr == "note: compiled for other timing than tiny's; values are the same\n"
+
+
+def test_exec_of_a_network_on_images(net: str) -> None:
+    images = np.linspace(-1, 1, 108, dtype=np.float32).reshape(1, 6, 6, 3)
+    np.save("images.npy", images)
+    assert accelsim("run", net, "--arch", "tiny", "--input", "images.npy", "--out", "run").exit_code == 0
+    with np.load("run/outputs.npz") as saved:
+        wanted = saved["fc"]
+    program = load_program("run/program.npz")
+    region = next(region for region in program.regions if region.role == "input")
+    int8 = np.clip(np.rint(images / np.float32(region.scale)) + region.zero, -128, 127).astype(np.int8)
+    np.save("int8.npy", int8)
+    np.save("float64.npy", images.astype(np.float64))
+    for text in ("images.npy", "int8.npy", "input=images.npy", "float64.npy"):
+        result = accelsim("exec", "run/program.npz", "--arch", "tiny", "--input", text, "--out", "exec")
+        assert (result.exit_code, result.stderr) == (0, ""), result.output
+        np.testing.assert_array_equal(np.load("exec/fc.npy"), wanted)
+    result = accelsim("exec", "run/program.npz", "--arch", "tiny", "--out", "zeros", "--json", "-")
     assert result.exit_code == 0
-    assert result.stderr == "note: compiled for other timing than tiny's; values are the same\n"
+    assert result.stderr == "note: the input region input is left at zero; --input input=X.npy fills it\n"
+    assert (np.load("zeros/fc.npy") != wanted).any()
+
+
+def test_exec_inputs_that_do_not_fit(net: str) -> None:
+    assert accelsim("compile", net, "--arch", "tiny").exit_code == 0
+    np.save("shape.npy", np.zeros((6, 6, 3), np.float32))
+    np.save("kind.npy", np.zeros((1, 6, 6, 3), np.int32))
+    np.save("nan.npy", np.full((1, 6, 6, 3), np.nan, np.float32))
+    Path("empty.npy").write_bytes(b"")
+    for texts, message in (
+        (("shape.npy",), "--input shape.npy: expected shape [1, 6, 6, 3], got [6, 6, 3]"),
+        (("kind.npy",), "--input kind.npy: expected int8 values or floating-point values, which are quantised, "
+         "got int32"),
+        (("input=nan.npy",), "--input input=nan.npy: holds values that are not finite"),
+        (("empty.npy",), "--input empty.npy: not a .npy file of numbers, or cut short"),
+        (("inptu=nan.npy",), "--input inptu=nan.npy: the program has no such input region (did you mean 'input'? "
+         "allowed: input)"),
+        (("nan.npy", "input=nan.npy"), "--input input=nan.npy: the region input is given twice"),
+    ):  # fmt: skip
+        options = [part for text in texts for part in ("--input", text)]
+        result = accelsim("exec", "net.program.npz", "--arch", "tiny", *options)
+        assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"{message}\n")
+    result = accelsim("exec", "net.program.npz", "--arch", "tiny", "--timing-only", "--input", "nan.npy")
+    assert result.exit_code == 2
+    with pytest.raises(ConfigError, match="inputs: timing_only leaves out the values"):
+        runner.execute(
+            load_program("net.program.npz"), arch=load_arch("tiny"), timing_only=True, inputs={"input": np.zeros(1)}
+        )
+
+
+def test_exec_with_several_input_regions() -> None:
+    two = PROGRAM.replace(".region result", ".region other int8 [2] = zeros input\n.region result")
+    Path("copy.asm").write_text(two, encoding="utf-8")
+    np.save("a.npy", np.array([1, -2, 3, -4], np.int8))
+    np.save("b.npy", np.array([5, 6], np.int8))
+    command = ("exec", "copy.asm", "--arch", "tiny", "--out", "results")
+    result = accelsim(*command, "--input", "source=a.npy", "--input", "other=b.npy")
+    assert (result.exit_code, result.stderr) == (0, ""), result.output
+    assert np.load("results/result.npy").tolist() == [1, -2, 3, -4]
+    result = accelsim(*command, "--input", "a.npy")
+    assert result.stderr == "--input a.npy: which input region? write NAME=FILE (regions: source, other)\n"
+    np.save("float.npy", np.zeros(4, np.float32))
+    result = accelsim(*command, "--input", "source=float.npy")
+    assert result.stderr == "--input source=float.npy: expected int8 values, got float32\n"
 
 
 def test_disassembly_assembles_into_the_same_words_and_constants(net: str) -> None:

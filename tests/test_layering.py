@@ -38,7 +38,7 @@ ALLOWED = {
     "hw": {"hw", "errors", "arch", "dram_arch", "isa.protocol", "timing", "trace"},
     "compiler": {"compiler", "errors", "arch", "isa", "timing", "nn.graph", "nn.shapes"},
     "report": {"arch", "cyclesplit", "isa.protocol", "trace", "verdict"},
-    "execution": {"arch", "errors", "hw", "isa", "nn.graph", "trace"},
+    "execution": {"arch", "errors", "hw", "isa", "nn.dataset", "nn.graph", "nn.quantize", "spelling", "trace"},
     "result": {"arch", "errors", "isa", "machine_file", "nn.dataset", "perfetto", "report", "trace"},
     "runner": {
         "arch", "bundled", "compiler", "errors", "execution", "hw", "isa", "machine_file", "nn", "numerics", "report",

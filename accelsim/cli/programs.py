@@ -18,6 +18,7 @@ from accelsim.cli.base import (
     load_machine,
     machine_options,
     progress,
+    relocated,
     trace_option,
     write_file,
     write_text,
@@ -79,6 +80,10 @@ def _stage(name: str, stages: dict[str, str]) -> str:
 @level_options
 @click.option("--out", metavar="DIR", help="Save every output region there as NAME.npy.")
 @click.option("--json", "json_file", metavar="FILE", help="Write every instruction's time; - prints nothing else.")
+@click.option(
+    "--input", "inputs", multiple=True, metavar="[NAME=]X.npy",
+    help="Fill an input region: int8 of its shape, or floats to be quantised; repeatable.",
+)
 @trace_option
 def execute(
     program_file: str,
@@ -89,28 +94,36 @@ def execute(
     out: str | None,
     json_file: str | None,
     trace_file: str | None,
+    inputs: tuple[str, ...],
 ) -> None:
     """Run PROGRAM, a program file or assembly (.asm), on a machine."""
     check_level(level, timing_only)
+    if inputs and timing_only:
+        raise click.UsageError("--timing-only leaves out the values that --input gives; choose one.")
     check_target(json_file, "--json")
     check_folder(out, "--out")
     check_trace(trace_file, level)
     machine = load_machine(arch, settings)
     program = read_program(program_file, machine)
+    from accelsim.cli.inputs import note_zeros, read_inputs
+
+    arrays, options = read_inputs(program, inputs)
     _check(program, program_file, machine, data=not timing_only)
     from accelsim import runner
 
-    with progress(f"running {program_file} on {machine.name} ..."):
-        trace, state = runner.execute(program, arch=machine, level=level, timing_only=timing_only)
+    with progress(f"running {program_file} on {machine.name} ..."), relocated(options):
+        trace, state = runner.execute(program, arch=machine, level=level, timing_only=timing_only, inputs=arrays)
     if out is not None:
         _save_outputs(program, state, out)
     if trace_file is not None and trace is not None:
         _save_trace(trace_file, Path(program_file).stem, program, trace, machine)
     if json_file is not None:
         write_text(json_file, json_text(_execution(program_file, program, machine, trace)))
+    if program.full_hash and program.full_hash != machine.full_hash:
+        click.echo(f"note: compiled for other timing than {machine.name}'s; values are the same", err=True)
+    if not timing_only:
+        note_zeros(program, arrays)
     if json_file != "-":
-        if program.full_hash and program.full_hash != machine.full_hash:
-            click.echo(f"note: compiled for other timing than {machine.name}'s; values are the same", err=True)
         _print_execution(program_file, program, machine, trace, timing_only)
 
 
