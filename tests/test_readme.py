@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.command_line import accelsim
@@ -30,6 +31,7 @@ layers: [{name: conv, kind: conv, channels: 5, kernel: 3}]
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder with the user's files that the README speaks of."""
     (tmp_path / "my_net.yaml").write_text(NETWORK, encoding="utf-8")
+    np.save(tmp_path / "image.npy", np.zeros((1, 32, 32, 1), np.float32))
     (tmp_path / "my_machine.yaml").write_text("schema: 1\nextends: tiny\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -69,3 +71,4 @@ def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].endswith(" True")
     assert printed[1].startswith("conv1 ")
+    assert printed[-1] == "(1, 1, 1, 10)"
