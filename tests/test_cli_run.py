@@ -213,6 +213,7 @@ def test_exec_with_several_input_regions() -> None:
     result = accelsim(*command, "--input", "source=a.npy", "--input", "other=b.npy")
     assert (result.exit_code, result.stderr) == (0, ""), result.output
     assert np.load("results/result.npy").tolist() == [1, -2, 3, -4]
+    assert accelsim(*command).stderr == ""  # the assembly itself says zeros
     result = accelsim(*command, "--input", "a.npy")
     assert result.stderr == "--input a.npy: which input region? write NAME=FILE (regions: source, other)\n"
     np.save("float.npy", np.zeros(4, np.float32))
