@@ -153,18 +153,19 @@ def _window_shape(layer: Layer, shape: Shape) -> tuple[int, int]:
 
 
 def _check_padding(layer: Layer) -> None:
-    """Padding as wide as the kernel makes windows without any real pixel, and arrays without any bound."""
+    """A window needs a real pixel to pool; a convolution may have padding as wide as its kernel (some published
+    networks pad 1x1 kernels by 1) but not wider, which would only make arrays without any bound."""
     if layer.kind != "conv" and layer.dilation != (1, 1):
         raise GraphError(layer.name, "pooling has no dilation")
     for axis, letter in enumerate(("height", "width")):
         span = layer.dilation[axis] * (layer.kernel[axis] - 1) + 1
         widest = max(layer.pads[2 * axis : 2 * axis + 2])
-        if widest < span:
+        if widest < span or (layer.kind == "conv" and widest == span):
             continue
         if layer.kind != "conv":
             raise _empty_window(layer)
         raise ShapeError(
-            layer.name, f"padding {widest} is not smaller than the kernel {letter}, which spans {span}",
+            layer.name, f"padding {widest} is wider than the kernel {letter}, which spans {span}",
             "such windows hold no real pixel", "padding",
         )  # fmt: skip
 

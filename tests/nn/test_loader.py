@@ -222,8 +222,8 @@ def test_a_network_without_any_work(tmp_path, layers):
 @pytest.mark.parametrize(
     ("keys", "problem"),
     [
-        ("kernel: 2, padding: 5000", "padding 5000 is not smaller than the kernel height, which spans 2"),
-        ("kernel: [5, 2], dilation: [1, 3], padding: [4, 4, 0, 4]", "padding 4 is not smaller than the kernel width, which spans 4"),
+        ("kernel: 2, padding: 5000", "padding 5000 is wider than the kernel height, which spans 2"),
+        ("kernel: [5, 2], dilation: [1, 3], padding: [4, 4, 0, 5]", "padding 5 is wider than the kernel width, which spans 4"),
     ],
 )
 def test_padding_as_wide_as_the_kernel(tmp_path, keys, problem):
