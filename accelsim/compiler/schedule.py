@@ -154,14 +154,13 @@ class Scheduler:
             self._loaded[root, image] = rows
 
     def _fill(self, home: Home, image: int | None, tensor: str) -> None:
-        """Give border and slack of one image (or all) the zero point, before anything else is written there."""
+        """Give the border of one image (or all) the zero point, before anything else is written there."""
         if not home.filled:
             return
         zero = self.lowered.tensors[tensor].zero
-        if image is None:
-            self.stream.fill(home.base, home.image_bytes * home.images, zero)
-        else:
-            self.stream.fill(home.base + image % home.images * home.image_bytes, home.image_bytes, zero)
+        first, count = (0, home.images) if image is None else (image % home.images, 1)
+        rows = home.image_bytes // home.pitch
+        self.stream.fill(home.base + first * home.image_bytes, count * rows, home.pitch, zero)
 
     def prepare_output(self, op: Op, image: int) -> None:
         """Called before the first write of an operation's output for one image (or for the batch)."""
@@ -257,10 +256,8 @@ class Scheduler:
             return view
         y0, y1 = max(top, 0), min(top + rows, w.in_h)
         x0, x1 = max(left, 0), min(left + cols, w.in_w)
-        size = self.plans[op.name].strip_in_bytes
-        if (y1 - y0) * (x1 - x0) * w.in_c < size:
-            used = max(size, rows * pitch)
-            self.stream.fill(base, used, self.lowered.tensors[op.input].zero)
+        if (y1 - y0) * (x1 - x0) < rows * cols:
+            self.stream.fill(base, rows, pitch, self.lowered.tensors[op.input].zero)
         if y1 > y0 and x1 > x0:
             self.stream.load_rows(
                 Memory.UB,

@@ -105,11 +105,19 @@ class Stream:
                 )
             )
 
-    def fill(self, local: int, size: int, value: int) -> None:
-        """Write ``size`` bytes of UB with one value."""
-        for first in range(0, size, MAX_RUN):
-            part = min(MAX_RUN, size - first)
-            self.add(Load(memory=Memory.UB, fill=1, dram=value & 0xFF, local=local + first, run=part))
+    def fill(self, local: int, rows: int, run: int, value: int) -> None:
+        """Write ``rows`` rows of ``run`` bytes of UB, one after the other, with one value; each takes a cycle."""
+        self.add(
+            Load(
+                memory=Memory.UB,
+                fill=1,
+                dram=value & 0xFF,
+                local=local,
+                run=run,
+                n0=rows,
+                ls0=run if rows > 1 else 0,
+            )
+        )
 
     def store_rows(
         self,

@@ -67,7 +67,7 @@ def task(instr: Instr, arch: Arch) -> Task:
     if arch.ub_ports == "shared":
         touched = effects(instr, arch)
         banks = bank_mask((*touched.reads, *touched.writes), arch.ub_bank_bytes)
-    return Task(instr.unit, members(instr.wait), members(instr.signal), _work(instr), banks)
+    return Task(instr.unit, members(instr.wait), members(instr.signal), _work(instr, arch), banks)
 
 
 def tasks(program: Program, arch: Arch) -> tuple[Task, ...]:
@@ -75,11 +75,11 @@ def tasks(program: Program, arch: Arch) -> tuple[Task, ...]:
     return tuple(task(instr, arch) for instr in program.instructions)
 
 
-def _work(instr: Instr) -> Work:
+def _work(instr: Instr, arch: Arch) -> Work:
     match instr:
         case Load():
             if instr.fill:
-                return FillWork(instr.n0 * instr.n1 * instr.n2)
+                return FillWork(instr.n0 * instr.n1 * instr.n2 * _rows_of_run(instr, arch))
             return TransferWork(_dram_side(instr), write=False)
         case Store():
             return TransferWork(_dram_side(instr), write=True)
@@ -95,6 +95,14 @@ def _work(instr: Instr) -> Work:
             return HaltWork()
         case _:
             assert_never(instr)
+
+
+def _rows_of_run(instr: Load, arch: Arch) -> int:
+    """Memory rows under one run of a fill, as the first run lies; UB has no rows, so a run is one."""
+    if instr.memory == Memory.UB:
+        return 1
+    row = arch.array.cols if instr.memory == Memory.WGT else 4 * arch.array.cols
+    return (instr.local % row + instr.run - 1) // row + 1
 
 
 def _loops(*loops: tuple[int, int]) -> tuple[tuple[int, int], ...]:

@@ -89,7 +89,7 @@ class TransferWork:
 
 @dataclass(frozen=True, slots=True)
 class FillWork:
-    """``rows`` contiguous runs written on chip, one a cycle, without port traffic."""
+    """``rows`` rows written on chip, one a cycle, without port traffic; in UB a contiguous run counts as a row."""
 
     rows: int
 

@@ -30,6 +30,7 @@ from tests.oracles import isa as oracle
 from tests.oracles.happens_before import byte_masks
 
 ARCH = small_arch(4, 3)
+COLS = ARCH.array.cols
 
 
 @settings(deadline=None, derandomize=True, max_examples=300)
@@ -104,6 +105,11 @@ def test_arithmetic_counts():
         (Alu(op=AluOp.ADD, accumulate=1, src_mem=Memory.ACC), VectorWork(steps=1, reads=1, lanes=1)),
         (Alu(op=AluOp.RQ, operand=Operand.PARAM), VectorWork(steps=1, reads=1, lanes=1)),
         (Load(fill=1, n0=3, n1=4, n2=5), FillWork(rows=60)),
+        (Load(fill=1, run=300, n0=7), FillWork(rows=7)),  # UB is byte-addressed: a run is a row
+        (Load(fill=1, memory=Memory.WGT, local=1, run=COLS), FillWork(rows=2)),  # rows of COLS bytes
+        (Load(fill=1, memory=Memory.WGT, run=9 * COLS), FillWork(rows=9)),
+        (Load(fill=1, memory=Memory.ACC, run=16 * COLS, n0=3), FillWork(rows=12)),  # rows of COLS words
+        (Load(fill=1, memory=Memory.PARAM, run=4 * COLS, n1=5), FillWork(rows=5)),
         (
             Load(dram=9, run=5, n0=3, n2=2, ds0=5, ds2=40),
             TransferWork(Region(Memory.DRAM, 9, 5, ((2, 40), (3, 5))), write=False),
