@@ -33,7 +33,7 @@ def test_the_presets() -> None:
     ("name", "cycles"),
     [  # tRCD, tRP, tCAS, tCWL, tRAS, tRFC, tREFI at 1 GHz, and cycles per burst of 64 bytes
         ("ddr4-2400", (14, 14, 14, 14, 33, 350, 7800, 10, 3)),
-        ("lpddr4-2400", (18, 18, 20, 10, 42, 280, 3904, 40, 3)),
+        ("lpddr4-2400", (19, 17, 21, 12, 43, 180, 3904, 40, 3)),
         ("hbm2", (14, 14, 14, 4, 34, 260, 3900, 2, 1)),
     ],
 )
