@@ -54,21 +54,37 @@ class Segments:
 
     def split(self, start: int, stop: int) -> dict[str, int]:
         """Cycles per category in ``[start, stop)``."""
-        first = max(0, int(np.searchsorted(self.bounds, start, side="right")) - 1)
-        last = int(np.searchsorted(self.bounds, stop, side="left"))
-        cut = np.clip(self.bounds[first : last + 1], start, stop)
-        category = self.category[first:last]
-        lengths = np.diff(cut)[: len(category)]
+        cut, category, gemm = self._inside(start, stop)
+        lengths = np.diff(cut)
         totals = [int(lengths[category == place].sum()) for place in range(len(CATEGORIES))]
-        stream = np.flatnonzero(category == _ARRAY)
-        gemm = self.gemm[first:last][stream]
-        begin = self._entered(gemm, cut[stream])
-        end = self._entered(gemm, cut[stream + 1])
-        rows, weights = (int((after - before).sum()) for before, after in zip(begin, end))
+        rows, weights = (int(part.sum()) for part in self._streamed(cut, category, gemm))
         totals[_FILL_DRAIN] += totals[_ARRAY] - rows - weights
         totals[_WEIGHTS] += weights
         totals[_ARRAY] = rows
         return dict(zip(CATEGORIES, totals))
+
+    def array_cycles(self, start: int, stop: int, chosen: NDArray[np.bool_]) -> int:
+        """Cycles of ``array`` and ``weight_load`` in ``[start, stop)`` that are spent on the ``chosen`` gemms."""
+        cut, category, gemm = self._inside(start, stop)
+        rows, weights = self._streamed(cut, category, gemm)
+        between = category == _WEIGHTS  # weights are those of the gemm that streams next
+        stream = gemm[category == _ARRAY]
+        streamed = (rows + weights)[chosen[stream]].sum()
+        return int(streamed + np.diff(cut)[between][chosen[gemm[between] + 1]].sum())
+
+    def _inside(self, start: int, stop: int) -> tuple[Cycles, Cycles, Cycles]:
+        """The bounds of the segments in ``[start, stop)``, their categories and gemms."""
+        first = max(0, int(np.searchsorted(self.bounds, start, side="right")) - 1)
+        last = max(first, int(np.searchsorted(self.bounds, stop, side="left")))
+        cut = np.clip(self.bounds[first : last + 1], start, stop)
+        return cut, self.category[first:last], self.gemm[first:last]
+
+    def _streamed(self, cut: Cycles, category: Cycles, gemm: Cycles) -> tuple[Cycles, Cycles]:
+        """Streaming and weights-only cycles of each segment of category ``array``."""
+        stream = np.flatnonzero(category == _ARRAY)
+        begin = self._entered(gemm[stream], cut[stream])
+        end = self._entered(gemm[stream], cut[stream + 1])
+        return end[0] - begin[0], end[1] - begin[1]
 
     def _entered(self, gemm: Cycles, cycle: Cycles) -> tuple[Cycles, Cycles]:
         """Streaming and weights-only cycles of each gemm before ``cycle``."""

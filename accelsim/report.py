@@ -17,7 +17,7 @@ from accelsim.arch import Arch
 from accelsim.cyclesplit import CATEGORIES
 from accelsim.isa.protocol import Memory, Unit
 from accelsim.trace import Requester, Trace
-from accelsim.verdict import PortUse, vector_cycles, verdict
+from accelsim.verdict import PortUse, busy, verdict
 
 SCHEMA = 1
 
@@ -135,7 +135,7 @@ def _layer_measurements(
     measured = {}
     for index, (name, start, stop) in enumerate(zip(layers, ends, ends[1:])):
         split = trace.cycle_split(start, stop)
-        told = verdict(split, vector_cycles(trace, start, stop), port.cycles(index, start, stop))
+        told = verdict(split, busy(trace, layer_of, index, start, stop), port.cycles(index, start, stop))
         measured[name] = _Measured(stop - start, split, read[index], written[index], told)
     return measured
 

@@ -141,6 +141,15 @@ class Trace:
         """What the cycles from ``start`` to before ``stop`` were spent on; the values sum to ``stop - start``."""
         return self._segments.split(start, stop)
 
+    def array_cycles(self, start: int, stop: int, chosen: NDArray[np.bool_]) -> int:
+        """Of ``array`` and ``weight_load`` of :meth:`cycle_split`, spent on ``chosen`` instructions (a mask)."""
+        return self._segments.array_cycles(start, stop, chosen[self.array.index])
+
+    def bank_waits(self, unit: Unit) -> tuple[Cycles, Cycles, Cycles]:
+        """The waits ``bank`` of a unit: instructions in order, first cycles, cycles of acceptance."""
+        index, bounds = self._bounds(unit)
+        return index, bounds[:, 5], bounds[:, 6]
+
     @cached_property
     def _segments(self) -> Segments:
         live = self.landed + 1
