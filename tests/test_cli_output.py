@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from accelsim import machine_file
 from accelsim.cli import base, main
 from accelsim.cli.tables import print_table
-from tests.command_line import accelsim, written
+from tests.command_line import PROGRAM, accelsim, written
 
 NETWORK = """\
 schema: 1
@@ -135,3 +137,42 @@ def test_a_network_larger_than_the_memory_is_no_bug(monkeypatch: pytest.MonkeyPa
     result = accelsim("run", "net")
     assert result.exit_code == 2
     assert result.stderr == "too large for the memory of this computer: Unable to allocate 9 TiB\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ("run net --trace x.json --json x.json", ("--trace x.json", "--json x.json")),
+        ("run net --trace x.json --json sub/../x.json", ("--trace x.json", "--json sub/../x.json")),
+        ("run net --trace o/report.json --out o", ("--trace o/report.json", "--out o")),
+        ("run net --json net.yaml", ("--json net.yaml", "WORKLOAD net")),
+        ("run net --arch m.yaml --trace m.yaml", ("--trace m.yaml", "--arch m.yaml")),
+        ("run net --input x.npy --json x.npy", ("--json x.npy", "--input x.npy")),
+        ("compile net -o net.yaml", ("-o net.yaml", "WORKLOAD net")),
+        ("exec b.asm --trace b.asm", ("--trace b.asm", "PROGRAM b.asm")),
+        ("exec b.asm --json b.asm", ("--json b.asm", "PROGRAM b.asm")),
+        ("exec b.asm --json linked.asm", ("--json linked.asm", "PROGRAM b.asm")),
+        ("exec b.asm --trace o/result.npy --out o", ("--trace o/result.npy", "--out o")),
+        ("exec b.asm --input source=o/result.npy --out o", ("--input source=o/result.npy", "--out o")),
+        ("asm b.asm -o b.asm", ("-o b.asm", "FILE.asm b.asm")),
+        ("disasm b.asm -o b.asm", ("-o b.asm", "PROGRAM b.asm")),
+    ],
+)
+def test_no_file_is_written_over_another_of_the_command(folder: Path, command: str, named: tuple[str, str]) -> None:
+    (folder / "o").mkdir()
+    (folder / "sub").mkdir()
+    (folder / "b.asm").write_text(PROGRAM, encoding="utf-8")
+    os.link(folder / "b.asm", folder / "linked.asm")
+    (folder / "m.yaml").write_text("schema: 1\nextends: edge\n", encoding="utf-8")
+    np.save(folder / "x.npy", np.zeros((1, 2, 2, 3), np.float32))
+    np.save(folder / "o" / "result.npy", np.zeros(4, np.int8))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    result = accelsim(*command.split())
+    assert result.exit_code == 2, result.output
+    assert "would be written over" in result.output
+    assert all(name in result.output for name in named), result.output
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_one_device_may_be_named_twice() -> None:
+    assert accelsim("run", "net", "--timing-only", "--json", os.devnull, "--trace", os.devnull).exit_code == 0

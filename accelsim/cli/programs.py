@@ -23,6 +23,7 @@ from accelsim.cli.base import (
     write_file,
     write_text,
 )
+from accelsim.cli.targets import check_apart, inside, option, sources
 from accelsim.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def compile_program(
     """Compile WORKLOAD into a program file."""
     target = output or (f"{Path(workload).stem}.program.npz" if dump is None else None)
     check_target(target, "-o")
+    check_apart(sources(workload, arch), [option("-o", target)])
     machine = load_machine(arch, settings)
     from accelsim import runner
 
@@ -103,8 +105,12 @@ def execute(
     check_target(json_file, "--json")
     check_folder(out, "--out")
     check_trace(trace_file, level)
+    read = [option("PROGRAM", program_file), *sources(None, arch, inputs)]
+    written = [option("--json", json_file), option("--trace", trace_file)]
+    check_apart(read, written)
     machine = load_machine(arch, settings)
     program = read_program(program_file, machine)
+    check_apart(read, [*written, *inside(out, [f"{part.name}.npy" for part in program.regions if part.role == "output"])])
     from accelsim.cli.inputs import note_zeros, read_inputs
 
     arrays, options = read_inputs(program, inputs)
@@ -135,6 +141,7 @@ def assemble(source: str, arch: str, settings: tuple[str, ...], output: str | No
     """Assemble FILE.asm into a program file."""
     target = output or str(Path(source).with_suffix(".npz"))
     check_target(target, "-o")
+    check_apart([option("FILE.asm", source), *sources(None, arch)], [option("-o", target)])
     program = _parse(source, load_machine(arch, settings))
     _save(program, target)
     click.echo(f"{target}: {_describe(program)}")
@@ -146,6 +153,7 @@ def assemble(source: str, arch: str, settings: tuple[str, ...], output: str | No
 def disassemble(program_file: str, output: str | None) -> None:
     """Print a program file as assembly."""
     check_target(output, "-o")
+    check_apart([option("PROGRAM", program_file)], [option("-o", output)])
     from accelsim.isa.asm import format_program
     from accelsim.isa.program import load_program
 

@@ -25,6 +25,7 @@ from accelsim.cli.base import (
     write_file,
     write_text,
 )
+from accelsim.cli.targets import check_apart, inside, option, sources
 
 if TYPE_CHECKING:
     from accelsim.arch import Arch
@@ -63,6 +64,12 @@ def run(
     check_target(json_file, "--json")
     check_folder(out, "--out")
     check_trace(trace_file, level)
+    from accelsim.result import FILES
+
+    check_apart(
+        [*sources(workload, arch), option("--input", input_file)],
+        [option("--json", json_file), option("--trace", trace_file), *inside(out, list(FILES))],
+    )
     machine = load_machine(arch, settings)
     if evaluate:
         _refuse_with_eval({"--input": input_file, "--out": out, "--timing-only": timing_only, "--trace": trace_file})
