@@ -110,7 +110,8 @@ def execute(
     check_apart(read, written)
     machine = load_machine(arch, settings)
     program = read_program(program_file, machine)
-    check_apart(read, [*written, *inside(out, [f"{part.name}.npy" for part in program.regions if part.role == "output"])])
+    saved = [f"{region.name}.npy" for region in program.regions if region.role == "output"]
+    check_apart(read, [*written, *inside(out, saved)])
     from accelsim.cli.inputs import note_zeros, read_inputs
 
     arrays, options = read_inputs(program, inputs)
