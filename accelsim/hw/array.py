@@ -38,13 +38,16 @@ class Operands:
 @dataclass(frozen=True, slots=True)
 class Times:
     """Cycles of one gemm: first weight row (ws) or step (os) at the edge, first activation row at the edge, earliest
-    acceptance of the next gemm, last write to ACC. ``streams`` has the first activation of every tile or block.
+    acceptance of the next gemm, last write to ACC. ``streams`` has the first activation of every tile or block;
+    activations enter in ``streamed`` cycles, and weights alone in ``loaded`` cycles between the first and last tile.
     """
 
     load: int
     streams: tuple[int, ...]
     free: int
     landed: int
+    streamed: int
+    loaded: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +125,25 @@ class RegisterArray:
     def _foresee(self, gemm: int) -> Times:
         """Clock a copy of the controller until ``gemm`` has landed. Gemms accepted later cannot delay it."""
         twin = self._sequencer.fork()
-        load, streams, free = -1, list[int](), -1
+        load, streams, free, streamed, loaded = -1, list[int](), -1, 0, 0
         while twin.landed != gemm:
             edge = twin.clock()
             entering = edge.shift or edge.stream
             if load < 0 and entering is not None and entering.part.gemm == gemm:
                 load = twin.cycle
-            if edge.stream is not None and edge.stream.part.gemm == gemm and not edge.stream.at:
-                streams.append(twin.cycle)
+            if edge.stream is not None and edge.stream.part.gemm == gemm:
+                streamed += 1
+                if not edge.stream.at:
+                    streams.append(twin.cycle)
+            elif streams and edge.stream is None and edge.shift is not None and edge.shift.part.gemm == gemm:
+                loaded += 1
             if free < 0 and twin.ready:
                 free = twin.cycle
         landed = twin.cycle
         while free < 0:
             twin.clock()
             free = twin.cycle if twin.ready else free
-        return Times(load, tuple(streams), free, landed)
+        return Times(load, tuple(streams), free, landed, streamed, loaded)
 
     def _clock(self, edge: Edge) -> None:
         bottom = self._weight_cycle(edge) if isinstance(self._pes, WeightStationary) else self._output_cycle(edge)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.arch import Arch
-from accelsim.hw.array import Operands, RegisterArray
+from accelsim.hw.array import Operands, RegisterArray, Times
 from accelsim.hw.queues import InstructionQueue
 from accelsim.isa.protocol import ArrayWork, FillWork, HaltWork, SyncWork, TransferWork, Unit, VectorWork, Work
 from accelsim.timing import IDLE_ARRAY, Rhythm, advance, fill_cycles, rhythm, vector_cycles
@@ -90,14 +91,27 @@ class RegisterArrayUnit(ArrayUnit):
     def serve(self, index: int, work: ArrayWork, accepted: int) -> Served:
         """Take gemm ``index`` in cycle ``accepted``."""
         times = self._registers.accept(index, self._operands(index), accepted)
-        # How a gemm's parts repeat is only told to the trace.
-        self.phases.append(Phase(index, times.load, times.streams[0], rhythm(work, self._arch)))
+        self.phases.append(Phase(index, times.load, times.streams[0], seen_rhythm(times)))
         self._landed[index] = times.landed
         return Served(times.load, times.free, times.landed)
 
     def land(self, index: int) -> None:
         """Bring ACC to the end of the cycle in which gemm ``index`` landed."""
         self._registers.run(self._landed.pop(index))
+
+
+def seen_rhythm(times: Times) -> Rhythm:
+    """How the parts of a gemm were seen to follow each other; a single part has a period of its own length.
+
+    Raises ValueError if they are not equal, which the trace could not show.
+    """
+    parts = len(times.streams)
+    streaming, odd = divmod(times.streamed, parts)
+    loading, left = divmod(times.loaded, max(1, parts - 1))
+    periods = {after - before for before, after in pairwise(times.streams)} or {streaming}
+    if odd or left or len(periods) > 1:
+        raise ValueError(f"the parts of a gemm do not repeat: {times}")
+    return Rhythm(parts, periods.pop(), streaming, loading)
 
 
 def serve_vector(work: VectorWork, accepted: int, arch: Arch) -> Served:

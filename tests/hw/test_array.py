@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ import pytest
 import accelsim.hw.array as array_module
 from accelsim.arch import Arch, ArrayArch
 from accelsim.execution import run_time, run_values
-from accelsim.hw.array import Operands, RegisterArray
+from accelsim.hw import units
+from accelsim.hw.array import Operands, RegisterArray, Times
 from accelsim.isa.instructions import Gemm, Halt
 from accelsim.isa.program import Program
 from accelsim.isa.protocol import ArrayWork, Unit
 from accelsim.isa.semantics import execute
 from accelsim.isa.state import MachineState
-from accelsim.timing import IDLE_ARRAY, advance, rhythm
+from accelsim.timing import IDLE_ARRAY, Rhythm, advance, rhythm
 from tests.hw.cases import machine
 from tests.oracles import array as oracle
 
@@ -172,8 +174,38 @@ def test_programs_of_gemms_run_the_same_on_both_levels(dataflow: str, weights: s
     for trace in traces[1:]:
         for column in ("dispatched", "accepted", "started", "free", "landed"):
             np.testing.assert_array_equal(getattr(traces[0], column), getattr(trace, column), err_msg=column)
-        for column in ("index", "load", "stream", "count", "period", "streaming", "loading"):
+        for column in ("index", "load", "stream", "count", "streaming"):
             np.testing.assert_array_equal(getattr(traces[0].array, column), getattr(trace.array, column))
+        repeated = trace.array.count > 1  # a part that is not repeated has no period
+        for column in ("period", "loading"):
+            law, seen = getattr(traces[0].array, column), getattr(trace.array, column)
+            np.testing.assert_array_equal(law[repeated], seen[repeated], err_msg=column)
+        for start in range(0, trace.cycles, 7):
+            assert trace.cycle_split(start, start + 13) == traces[0].cycle_split(start, start + 13)
+
+
+def test_the_phases_of_registers_are_those_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a law that is wrong, the phases of the registers stay what they were and the law's differ."""
+    gemm = Gemm(overwrite=1, k=3, n=2, r0=3, r1=2, m0=2, am0=1)
+    program = Program(instructions=(gemm, Halt(on=Unit.GEMM)), image=np.zeros(0, np.uint8), dram_bytes=0)
+    arch = machine(rows=4, cols=2)
+
+    def phases(level: str) -> tuple[int, ...]:
+        array = run_time(program, arch, level).array
+        return tuple(int(column[0]) for column in (array.count, array.period, array.streaming, array.loading))
+
+    assert phases("pe") == phases("cycle") == (6, 3, 2, 1)
+    monkeypatch.setattr(units, "rhythm", lambda *_: Rhythm(6, 5, 2, 3))
+    assert phases("cycle") == (6, 5, 2, 3)
+    assert phases("pe") == (6, 3, 2, 1)
+
+
+def test_parts_that_do_not_repeat_are_no_phases() -> None:
+    even = Times(load=3, streams=(5, 9, 13), free=14, landed=30, streamed=6, loaded=4)
+    assert units.seen_rhythm(even) == Rhythm(3, 4, 2, 2)
+    for odd in (replace(even, streams=(5, 9, 14)), replace(even, streamed=7), replace(even, loaded=3)):
+        with pytest.raises(ValueError, match="do not repeat"):
+            units.seen_rhythm(odd)
 
 
 def test_the_registers_know_no_law() -> None:
