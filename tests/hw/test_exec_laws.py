@@ -324,3 +324,40 @@ def test_the_first_words(tmp_path: Path, rate, burst: int, latency: int):
     assert [one.landed for one in seen[:-1]] == expected
     # The first: its last byte is in after the latency and its bursts; one cycle to dispatch, one to accept.
     assert seen[0].accepted == latency + ceil(max(burst, 32) / Fraction(rate)) + 1
+
+
+# ------------------------------------------------------------------- the examples of docs/timing.md, sections 6 and 7
+
+
+@pytest.mark.parametrize(
+    ("line", "cycles"),
+    [
+        ("op=rq operand=param lo=-128 hi=127 src_mem=acc dst_mem=ub m0=100 dm0=4", 104),
+        ("op=add accumulate src_mem=ub dst_mem=ub dst=500 r0=32 sr0=4", 68),
+        ("op=add accumulate src_mem=acc dst_mem=acc dst=100 r0=32 sr0=1", 68),
+        ("op=add accumulate src_mem=ub dst_mem=acc dst=100 r0=32 sr0=4", 36),
+        ("op=add src_mem=ub dst_mem=ub dst=500 r0=32 sr0=4", 36),
+        ("op=mac operand=dst accumulate src_mem=ub dst_mem=ub dst=500 m0=32 sm0=4 dm0=4", 68),
+    ],
+)
+def test_what_counts_as_an_operand_of_alu(tmp_path: Path, line: str, cycles: int) -> None:
+    seen = run(tmp_path, [f"alu n=4 {line}"], alu__latency=4)[0]
+    assert seen.landed - seen.accepted == cycles
+
+
+def test_joining_stops_at_the_first_loop_that_does_not_continue_the_run(tmp_path: Path) -> None:
+    """On a port with the bursts of edge: 8 cycles each."""
+    edge = {"dram__burst_bytes": 64, "dram__bytes_per_cycle": 8, "dram__latency": 100}
+    line = "load memory=ub dram=data run=16 ls0=16 ls1=32"
+    for loops, bursts in (("n0=2 ds0=100 n1=2 ds1=16", 5), ("n0=2 ds0=16 n1=2 ds1=100", 3)):
+        seen = run(tmp_path, [f"{line} {loops}"], **edge)[0]
+        assert seen.landed - seen.accepted == 8 * bursts + 100
+
+
+@pytest.mark.parametrize(("rate", "gap"), [(32, 1), (64, 1), (16, 2)])
+def test_a_cycle_of_several_bursts_is_not_shared_by_instructions(tmp_path: Path, rate: int, gap: int) -> None:
+    """Loads of one burst of 32 bytes: with two bursts a cycle they still start in different cycles."""
+    lines = [f"load memory=ub dram=data+{32 * i} local={32 * i} run=32{' wait=alu' if not i else ''}" for i in range(5)]
+    hold = "alu op=add src_mem=ub dst_mem=ub dst=500 n=4 m0=100 signal=load"
+    starts = [seen.start for seen in run(tmp_path, [hold, *lines], dram__bytes_per_cycle=rate) if seen.unit == "load"]
+    assert [after - before for before, after in pairwise(starts)] == [gap] * 4
