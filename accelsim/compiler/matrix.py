@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from accelsim.compiler.emitter import Emitter
 from accelsim.compiler.ops import MatOp, Op
 from accelsim.compiler.packing import Block, Packing, Piece, Slab, slab_rows
 from accelsim.compiler.stream import Tile, View, tensor_offset, tiles_of
 from accelsim.isa.instructions import Alu, AluOp, Gemm, Operand
 from accelsim.isa.protocol import Memory
-
-if TYPE_CHECKING:
-    from accelsim.compiler.schedule import Scheduler
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +23,7 @@ class Part:
     acc: int
 
 
-def matrix_jobs(s: Scheduler, op: Op, image: int) -> Iterator[tuple[int, int, Callable[[], None]]]:
+def matrix_jobs(s: Emitter, op: Op, image: int) -> Iterator[tuple[int, int, Callable[[], None]]]:
     """(input rows needed, output rows then complete, emit) of one image, or of the batch when ``op`` is batched."""
     assert isinstance(op, MatOp)
     plan, w = s.plans[op.name], op.window
@@ -50,7 +47,7 @@ def matrix_jobs(s: Scheduler, op: Op, image: int) -> Iterator[tuple[int, int, Ca
             yield w.last_row(tile.row + tile.rows), gives, emit
 
 
-def _tile(s: Scheduler, op: MatOp, packing: Packing, tile: Tile, blocks: list[int]) -> None:
+def _tile(s: Emitter, op: MatOp, packing: Packing, tile: Tile, blocks: list[int]) -> None:
     outer = s.plans[op.name].weights_outer
     channels = packing.blocks[blocks[0]].count if outer else op.window.out_c
     skipped = packing.blocks[blocks[0]].first if outer and s.home_of(op.output) is None else 0
@@ -72,7 +69,7 @@ def _tile(s: Scheduler, op: MatOp, packing: Packing, tile: Tile, blocks: list[in
     s.store_tile(op, tile, target, packing.blocks[blocks[0]].first if outer else 0, channels)
 
 
-def _parts(s: Scheduler, packing: Packing, tile: Tile) -> list[Part]:
+def _parts(s: Emitter, packing: Packing, tile: Tile) -> list[Part]:
     """Groups of packed pixels; a ragged last group is moved left, so it computes a few pixels again."""
     groups, rest = divmod(tile.cols, packing.pixels)
     acc = s.acc.take(tile.rows * (groups + bool(rest)))
@@ -83,7 +80,7 @@ def _parts(s: Scheduler, packing: Packing, tile: Tile) -> list[Part]:
     return parts
 
 
-def _weights(s: Scheduler, op: MatOp, packing: Packing, b: int, i: int, slab: Slab) -> int:
+def _weights(s: Emitter, op: MatOp, packing: Packing, b: int, i: int, slab: Slab) -> int:
     """First WGT row of a slab, loaded unless it still lies there."""
     key = (op.name, "weights", b, i)
     rows = slab_rows(slab)
@@ -98,7 +95,7 @@ def _weights(s: Scheduler, op: MatOp, packing: Packing, b: int, i: int, slab: Sl
     return start
 
 
-def param_row(s: Scheduler, op: Op, index: int) -> int:
+def param_row(s: Emitter, op: Op, index: int) -> int:
     """PARAM row of the bias of block ``index`` (its scale follows), loaded unless it still lies there."""
     group = next(g for g in s.groups[op.name] if g.first <= index < g.first + g.count)
     key = (op.name, "param", group.first)
@@ -119,7 +116,7 @@ def param_row(s: Scheduler, op: Op, index: int) -> int:
     return start + 2 * (index - group.first)
 
 
-def table_row(s: Scheduler, op: Op) -> int:
+def table_row(s: Emitter, op: Op) -> int:
     """PARAM row of an operation's 256-byte table."""
     key = (op.name, "table")
     start, new = s.param.get(key, s.arch.lut_rows)
@@ -139,7 +136,7 @@ def table_row(s: Scheduler, op: Op) -> int:
 
 
 def _gemm(
-    s: Scheduler, op: MatOp, block: Block, piece: Piece, tile: Tile, part: Part, source: View, wgt: int, *, first: bool
+    s: Emitter, op: MatOp, block: Block, piece: Piece, tile: Tile, part: Part, source: View, wgt: int, *, first: bool
 ) -> None:
     w = op.window
     tap_step, row_step = w.dilation[1] * source.pixel_pitch, w.dilation[0] * source.row_pitch
@@ -170,7 +167,7 @@ def _gemm(
     )
 
 
-def _requantize(s: Scheduler, op: MatOp, packing: Packing, b: int, tile: Tile, part: Part, target: View) -> None:
+def _requantize(s: Emitter, op: MatOp, packing: Packing, b: int, tile: Tile, part: Part, target: View) -> None:
     block, w = packing.blocks[b], op.window
     dst = target.at(tile.row, part.col) + block.first
     step = part.pixels * target.pixel_pitch
@@ -206,7 +203,7 @@ def _requantize(s: Scheduler, op: MatOp, packing: Packing, b: int, tile: Tile, p
         s.stream.probe(index, op.output, part.pixels * block.count, dst, at, *loops)
 
 
-def table_in_place(s: Scheduler, op: Op, at: int, lanes: int, inner: tuple[int, int], outer: tuple[int, int]) -> int:
+def table_in_place(s: Emitter, op: Op, at: int, lanes: int, inner: tuple[int, int], outer: tuple[int, int]) -> int:
     """Apply an operation's table to bytes it has just written; loops are (count, step). Returns the index."""
     dm0, dm1 = inner[1] if inner[0] > 1 else 0, outer[1] if outer[0] > 1 else 0
     return s.stream.add(

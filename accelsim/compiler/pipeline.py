@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 from accelsim.arch import Arch
 from accelsim.compiler.constants import store_constants
+from accelsim.compiler.emitter import Emitter
 from accelsim.compiler.layout import DramLayout
 from accelsim.compiler.ops import Lowered, MatOp, Op, lower
 from accelsim.compiler.order import program_order
 from accelsim.compiler.place import Placement, place
-from accelsim.compiler.schedule import Scheduler
+from accelsim.compiler.schedule import schedule
 from accelsim.compiler.stream import Stream
 from accelsim.compiler.sync import Edges, find_edges, with_tokens
 from accelsim.compiler.tile import Plan, Room, least_strip_bytes, needs_acc, plan_op
@@ -194,7 +195,7 @@ def _emit(lowered: Lowered, placement: Placement, plans: dict[str, Plan], arch: 
     tensors = _dram_tensors(lowered, placement, layout)
     rooms = _rooms(lowered, placement, arch)
     bases = {name: base for name, (_, base) in rooms.items()}
-    stream = Scheduler(lowered, placement, plans, bases, layout, tensors, arch).run()
+    stream = schedule(Emitter(lowered, placement, plans, bases, layout, tensors, arch))
     edges = find_edges(stream.instructions, arch, layout.size)
     program = _program(lowered, stream, edges, layout, tensors, arch)
     packing = {op.layer: _packing_text(op, plans[op.name]) for op in reversed(lowered.ops)}

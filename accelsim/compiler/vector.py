@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from accelsim.compiler.constants import clips, pixel_counts
+from accelsim.compiler.emitter import Emitter
 from accelsim.compiler.matrix import param_row, table_in_place, table_row
 from accelsim.compiler.ops import Op, VecOp
 from accelsim.compiler.stream import Tile, View, tensor_offset, tiles_of
 from accelsim.isa.instructions import Alu, AluOp, Operand
 from accelsim.isa.protocol import Memory
-
-if TYPE_CHECKING:
-    from accelsim.compiler.schedule import Scheduler
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +28,7 @@ class Area:
     window_cols: int
 
 
-def vector_jobs(s: Scheduler, op: Op, image: int) -> Iterator[tuple[int, int, Callable[[], None]]]:
+def vector_jobs(s: Emitter, op: Op, image: int) -> Iterator[tuple[int, int, Callable[[], None]]]:
     """(input rows needed, output rows then complete, emit) of one image, or of the batch when ``op`` is batched."""
     assert isinstance(op, VecOp)
     plan, w = s.plans[op.name], op.window
@@ -67,7 +64,7 @@ def _within(runs: list[tuple[int, int, int, int]], start: int, stop: int) -> Ite
             yield lo, hi - lo, before, after
 
 
-def _tile(s: Scheduler, op: VecOp, tile: Tile) -> None:
+def _tile(s: Emitter, op: VecOp, tile: Tile) -> None:
     w, cols = op.window, s.arch.array.cols
     source = s.input_view(op, tile)
     target = s.output_view(op, tile, w.out_c)
@@ -79,7 +76,7 @@ def _tile(s: Scheduler, op: VecOp, tile: Tile) -> None:
     s.store_tile(op, tile, target, 0, w.out_c)
 
 
-def _area(s: Scheduler, op: VecOp, tile: Tile, area: Area, source: View, target: View, first: int, lanes: int) -> None:
+def _area(s: Emitter, op: VecOp, tile: Tile, area: Area, source: View, target: View, first: int, lanes: int) -> None:
     w = op.window
     dst = target.at(area.row, area.col) + first
     index = _EMIT[op.kind](s, op, area, source, target, first, lanes)
@@ -121,7 +118,7 @@ def _target(area: Area, target: View, first: int) -> dict[str, int]:
     }
 
 
-def _maximum(s: Scheduler, op: VecOp, area: Area, source: View, target: View, first: int, lanes: int) -> int:
+def _maximum(s: Emitter, op: VecOp, area: Area, source: View, target: View, first: int, lanes: int) -> int:
     return s.stream.add(
         Alu(
             op=AluOp.MAX, src_mem=Memory.UB, n=lanes, **_source(op, area, source, first), **_target(area, target, first)
@@ -129,7 +126,7 @@ def _maximum(s: Scheduler, op: VecOp, area: Area, source: View, target: View, fi
     )
 
 
-def _average(s: Scheduler, op: VecOp, area: Area, source: View, target: View, first: int, lanes: int) -> int:
+def _average(s: Emitter, op: VecOp, area: Area, source: View, target: View, first: int, lanes: int) -> int:
     """Sum int8 into ACC, then requantise with the row of this area's pixel count."""
     acc = s.acc.take(area.rows * area.cols)
     rows = {"dm0": 1 if area.cols > 1 else 0, "dm1": area.cols if area.rows > 1 else 0}
@@ -165,7 +162,7 @@ def _average(s: Scheduler, op: VecOp, area: Area, source: View, target: View, fi
     )
 
 
-def _table(s: Scheduler, op: VecOp, area: Area, source: View, target: View, first: int, lanes: int) -> int:
+def _table(s: Emitter, op: VecOp, area: Area, source: View, target: View, first: int, lanes: int) -> int:
     return s.stream.add(
         Alu(
             op=AluOp.LUT,
@@ -179,7 +176,7 @@ def _table(s: Scheduler, op: VecOp, area: Area, source: View, target: View, firs
     )
 
 
-def _clamp(s: Scheduler, op: AluOp, limit: int, at: int, lanes: int, area: Area, target: View) -> int:
+def _clamp(s: Emitter, op: AluOp, limit: int, at: int, lanes: int, area: Area, target: View) -> int:
     dm0, dm1 = target.pixel_pitch if area.cols > 1 else 0, target.row_pitch if area.rows > 1 else 0
     return s.stream.add(
         Alu(
@@ -201,7 +198,7 @@ def _clamp(s: Scheduler, op: AluOp, limit: int, at: int, lanes: int, area: Area,
     )
 
 
-_EMIT: dict[str, Callable[[Scheduler, VecOp, Area, View, View, int, int], int]] = {
+_EMIT: dict[str, Callable[[Emitter, VecOp, Area, View, View, int, int], int]] = {
     "max": _maximum,
     "avg": _average,
     "lut": _table,
