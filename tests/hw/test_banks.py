@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
@@ -98,7 +99,7 @@ def banked(one: Task, mask: int) -> Task:
 
 
 # A port that brings in the program at once and a load in one cycle: 256 bytes a cycle, no latency.
-QUICK = machine(burst=64, rate=256, latency=0, outstanding=64)
+QUICK = machine(burst=64, rate=Fraction(256), latency=0, outstanding=64)
 
 
 def test_in_one_cycle_the_order_is_load_gemm_alu_store():
