@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -90,7 +89,7 @@ class Choice:
 def _choices(arch: Arch) -> list[Choice]:
     """Every grain on the whole machine; then with one buffer halved, so that a larger buffer never hurts."""
     halved = [
-        dataclasses.replace(arch, **{field: getattr(arch, field) // 2})
+        replace(arch, **{field: getattr(arch, field) // 2})
         for field in ("ub_bytes", "wgt_bytes", "acc_bytes", "param_bytes")
     ]
     usable = [room for room in halved if min(room.ub_bytes, room.wgt_rows, room.acc_rows, room.param_rows)]

@@ -7,7 +7,7 @@ placed again; what is left after that is workspace for strips.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from accelsim.arch import Arch
 from accelsim.compiler.ops import Lowered, MatOp, Op, VecOp
@@ -154,8 +154,7 @@ def _users(lowered: Lowered, chains: tuple[Chain, ...], tensor: str) -> tuple[li
 def _crosses(lowered: Lowered, chains: tuple[Chain, ...], tensor: str) -> bool:
     """Whether all images of the batch must be held: the tensor leaves the loop over images it was made in."""
     makers, readers = _users(lowered, chains, tensor)
-    used = sorted(makers + readers)
-    return any(chains[t].batched for t in used)
+    return any(chains[t].batched for t in makers + readers)
 
 
 def _lifetimes(lowered: Lowered, chains: tuple[Chain, ...]) -> dict[str, tuple[int, int]]:
@@ -216,17 +215,7 @@ def _assign(
         base = _first_fit(size, first, last, homes, lives)
         if base + size > arch.ub_bytes:
             return {}, first
-        homes[home.tensor] = Home(
-            tensor=home.tensor,
-            on_chip=True,
-            base=base,
-            height=home.height,
-            width=home.width,
-            channels=home.channels,
-            border=home.border,
-            image_bytes=home.image_bytes,
-            images=home.images,
-        )
+        homes[home.tensor] = replace(home, base=base)
     for t, chain in enumerate(chains):
         room = _largest_gap(homes, lives, t, arch)[1]
         if sum(_least(op, lowered, homes) for op in chain.ops) > room:

@@ -7,7 +7,7 @@ closed form over the laws of ``accelsim.timing``. What no tile fits is a Capacit
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from accelsim.arch import Arch
@@ -142,24 +142,10 @@ def _fit(op: Op, arch: Arch, room: Room, packing: Packing | None, rows: int, col
 
 def _priced(op: Op, arch: Arch, room: Room, grain: float, plan: Plan) -> Iterator[Plan]:
     if plan.packing is None:
-        yield _with_cost(plan, _vector_cost(op, arch, room, grain, plan), outer=False)
+        yield replace(plan, cost_cycles=_vector_cost(op, arch, room, grain, plan))
         return
     for outer in (False, True):
-        yield _with_cost(plan, _matrix_cost(op, arch, room, grain, plan, outer), outer=outer)
-
-
-def _with_cost(plan: Plan, cost: float, *, outer: bool) -> Plan:
-    return Plan(
-        rows=plan.rows,
-        cols=plan.cols,
-        packing=plan.packing,
-        weights_outer=outer,
-        strips_in=plan.strips_in,
-        strips_out=plan.strips_out,
-        strip_in_bytes=plan.strip_in_bytes,
-        strip_out_bytes=plan.strip_out_bytes,
-        cost_cycles=cost,
-    )
+        yield replace(plan, weights_outer=outer, cost_cycles=_matrix_cost(op, arch, room, grain, plan, outer))
 
 
 def _matrix_cost(op: Op, arch: Arch, room: Room, grain: float, plan: Plan, outer: bool) -> float:
