@@ -18,14 +18,13 @@ from accelsim.nn.graph import Pads
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Home:
-    """Where a tensor lies. ``base`` is the byte of image 0's first stored pixel, border included.
+    """Where a tensor lies in UB. ``base`` is the byte of image 0's first stored pixel, border included.
 
     ``images`` slots are used in turn, ``image_bytes`` apart; ``border`` rows and columns around each image hold the
-    zero point when the tensor is on chip.
+    zero point.
     """
 
     tensor: str
-    on_chip: bool
     base: int
     height: int
     width: int
@@ -191,7 +190,6 @@ def _homes(lowered: Lowered, chains: tuple[Chain, ...], ahead: int) -> list[Home
         homes.append(
             Home(
                 tensor=tensor,
-                on_chip=True,
                 base=0,
                 height=height,
                 width=width,
