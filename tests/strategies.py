@@ -211,7 +211,7 @@ class _Chain:
 
     def graph(self) -> QGraph:
         return QGraph(
-            name="random", input="image", output=self.last.name, tensors=self.tensors,
+            name="random", inputs=("image",), outputs=(self.last.name,), tensors=self.tensors,
             layers=tuple(self.layers),
             rows=tuple((layer.name, layer.kind, layer.name) for layer in self.layers),
         )  # fmt: skip

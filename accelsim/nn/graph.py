@@ -117,6 +117,53 @@ class QLut:
 
 
 @dataclass(frozen=True, kw_only=True)
+class QAdd:
+    """Sum of two tensors of one shape: ``t = a * factors[0] + b * factors[1]`` in int32, then rq.
+
+    ``factors`` are ``rint(s / max(sa, sb) * 2**22)`` of each input's scale s, ``bias`` is
+    ``-(za * factors[0] + zb * factors[1])`` and ``scale`` is ``float32(max(sa, sb) / 2**22 / sy)``, both for all channels.
+    """
+
+    name: str
+    kind: str  # "add"
+    inputs: tuple[str, str]
+    output: str
+    factors: tuple[int, int]
+    bias: int
+    scale: np.float32
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class QLrn:
+    """Local response normalisation over ``size`` neighbouring channels, in integers:
+
+    - ``s = square[x + 128]``, int8 >= 0,
+    - ``S``, the int32 sum of s over channels ``c - size//2 .. c + (size - 1)//2`` that exist (see ``before``),
+    - ``i = clamp(rint(float32(S) * index_scale) + index_zero, -128, 127)``,
+    - ``f = factor[i + 128]``, int8 >= 0,
+    - ``y = clamp(rint(float32((x - zx) * f) * scale) + zy, -128, 127)``; the scales are one float32 for all channels.
+    """
+
+    name: str
+    kind: str  # "lrn"
+    input: str
+    output: str
+    size: int
+    square: NDArray[np.int8]
+    index_scale: np.float32
+    index_zero: int
+    factor: NDArray[np.int8]
+    scale: np.float32
+
+    @property
+    def before(self) -> int:
+        """Channels of the window below its own; the others, ``size - 1 - before``, lie above."""
+        return self.size // 2
+
+
+@dataclass(frozen=True, kw_only=True)
 class QReshape:
     """No work on the machine: the same bytes under another shape (flatten)."""
 
@@ -143,7 +190,12 @@ def average_scale(
     return np.asarray(quotient, dtype=np.float32)
 
 
-QLayer: TypeAlias = QConv | QPool | QLut | QReshape | QSoftmax
+QLayer: TypeAlias = QConv | QPool | QLut | QAdd | QLrn | QReshape | QSoftmax
+
+
+def sources(layer: QLayer) -> tuple[str, ...]:
+    """The tensors a layer reads, in order."""
+    return layer.inputs if isinstance(layer, QAdd) else (layer.input,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,11 +208,21 @@ class QGraph:
     """
 
     name: str
-    input: str
-    output: str  # last int8 tensor (the logits)
+    inputs: tuple[str, ...]  # the tensors the host writes
+    outputs: tuple[str, ...]  # the tensors the host reads; the last one is the logits of a classifier
     tensors: dict[str, Tensor]
     layers: tuple[QLayer, ...]
     rows: tuple[tuple[str, str, str], ...]
+
+    @property
+    def input(self) -> str:
+        """The first input; most networks have one."""
+        return self.inputs[0]
+
+    @property
+    def output(self) -> str:
+        """The last output; most networks have one."""
+        return self.outputs[-1]
 
     @property
     def row_of(self) -> dict[str, str]:

@@ -213,6 +213,6 @@ class _Builder:
             raise GraphError(self.graph.name, "no layer runs on the accelerator")
         rows = tuple((layer.name, *self.rows[layer.name]) for layer in self.graph.layers)
         return QGraph(
-            name=self.graph.name, input=self.graph.input, output=outputs[-1], tensors=self.tensors,
+            name=self.graph.name, inputs=(self.graph.input,), outputs=(outputs[-1],), tensors=self.tensors,
             layers=tuple(self.layers), rows=rows,
         )  # fmt: skip

@@ -158,7 +158,7 @@ def padded_network():
         count_include_pad=False, lo=-128, hi=127,
     )  # fmt: skip
     return QGraph(
-        name="padded", input="x", output="z",
+        name="padded", inputs=("x",), outputs=("z",),
         tensors={n: Tensor(name=n, shape=s, scale=np.float32(0.1), zero=5) for n, s in shapes.items()},
         layers=(
             conv("c1", "x", "a", (4, 5, 5, 1), stride=(4, 4)), pool,

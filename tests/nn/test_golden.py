@@ -38,7 +38,7 @@ def dense(depth: int, k: int, weights: np.ndarray, zero: int, scale: float = 1e-
         pads=(0, 0, 0, 0), dilation=(1, 1), groups=1, lo=-128, hi=127,
     )  # fmt: skip
     return QGraph(
-        name="dense", input="x", output="y", tensors={"x": source, "y": result}, layers=(layer,), rows=()
+        name="dense", inputs=("x",), outputs=("y",), tensors={"x": source, "y": result}, layers=(layer,), rows=()
     )
 
 
