@@ -23,8 +23,9 @@ from accelsim.isa.semantics import execute as execute_instruction
 from accelsim.isa.semantics import strided
 from accelsim.isa.state import MachineState
 from accelsim.nn.dataset import as_float32
+from accelsim.nn.feeds import Feeds, by_name
 from accelsim.nn.graph import QGraph, Tensor
-from accelsim.nn.quantize import quantize_values
+from accelsim.nn.scales import quantize_values
 from accelsim.spelling import suggest
 from accelsim.trace import Trace
 
@@ -101,14 +102,19 @@ def region_values(region: DramRegion, array: NDArray[Any]) -> NDArray[Any]:
 
 
 def run_program(
-    graph: QGraph, program: Program, machine: Arch, inputs: NDArray[np.int8], level: str
+    graph: QGraph, program: Program, machine: Arch, feeds: Feeds, level: str
 ) -> tuple[dict[str, NDArray[np.int8]], Trace | None, MachineState]:
-    """Values of every tensor as they were completed, the trace, the final memories."""
+    """Values of every tensor as they were completed, the trace, the final memories.
+
+    ``feeds`` is one int8 array (n, h, w, c), or one by name for each input of the network.
+    """
+    inputs = by_name(feeds, [(name, graph.tensors[name].shape) for name in graph.inputs], "int8")
     state = MachineState(machine, program.dram_bytes)
     state.load_program(program)
-    region = next(r for r in program.regions if r.role == "input")
-    state.write_region(region, inputs)
-    shapes = {name: (len(inputs), *tensor.shape) for name, tensor in graph.tensors.items()}
+    for name in graph.inputs:
+        state.write_region(_region_of(program, "input", name, graph), inputs[name])
+    batch = len(inputs[graph.input])
+    shapes = {name: (batch, *tensor.shape) for name, tensor in graph.tensors.items()}
     recorder = Recorder(program, state, shapes)
     return recorder.tensors, run_values(program, machine, state, level, recorder), state
 
@@ -177,5 +183,12 @@ def loaded_into(program: Program, machine: Arch) -> list[Memory | None]:
     ]  # fmt: skip
 
 
-def output_of(program: Program, state: MachineState) -> NDArray[Any]:
-    return state.read_region(next(r for r in program.regions if r.role == "output"))
+def outputs_of(graph: QGraph, program: Program, state: MachineState) -> dict[str, NDArray[Any]]:
+    """Every output tensor as it lies in DRAM, by name."""
+    return {name: state.read_region(_region_of(program, "output", name, graph)) for name in graph.outputs}
+
+
+def _region_of(program: Program, role: str, tensor: str, graph: QGraph) -> DramRegion:
+    """The region of an input or output; a tensor that is another one's flat view may go by that one's name."""
+    regions = {region.name: region for region in program.regions if region.role == role}
+    return regions[tensor] if tensor in regions else regions[graph.roots[tensor]]

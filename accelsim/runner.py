@@ -17,18 +17,18 @@ from accelsim.arch import Arch
 from accelsim.bundled import resolve
 from accelsim.compiler.pipeline import Compiled, Observer, compile_network
 from accelsim.errors import CapacityError, ConfigError, GraphError, MismatchError
-from accelsim.execution import check_options, execute, loaded_into, output_of, run_program, run_time
+from accelsim.execution import check_options, execute, loaded_into, outputs_of, run_program, run_time
 from accelsim.hw.machine import simulate as simulate_tasks
 from accelsim.isa.effects import tasks
 from accelsim.isa.program import Program, program_hash
 from accelsim.machine_file import load_arch
 from accelsim.nn import golden
-from accelsim.nn.dataset import given_images
+from accelsim.nn.dataset import given_feeds
 from accelsim.nn.facts import layer_facts, network_facts
 from accelsim.nn.forward import forward
 from accelsim.nn.graph import QGraph, QReshape, QSoftmax
 from accelsim.nn.loader import Network, load_network
-from accelsim.nn.quantize import dequantize, quantize_values
+from accelsim.nn.scales import dequantize, quantize_values
 from accelsim.report import build_report
 from accelsim.result import Result, first_mismatch, refuse_unobserved
 
@@ -68,26 +68,28 @@ def run(
     objective: str = "cycles",
     level: str = "cycle",
     timing_only: bool = False,
-    input: NDArray[Any] | None = None,
+    input: NDArray[Any] | Mapping[str, NDArray[Any]] | None = None,
 ) -> Result:
     """Compile and simulate a workload and check every layer bit for bit.
 
     ``workload`` and ``arch`` are paths or bundled names; ``set`` changes keys of the machine (``{"array.rows": 32}``).
-    ``input`` is float32 (batch, h, w, c), else the workload's own images, ``batch`` of them (1). ``level`` is ``cycle``
-    (values and time), ``functional`` (values alone) or ``pe`` (values and time of every gemm from the registers of the
-    array: equal to ``cycle``, and slow); ``timing_only`` leaves the values out. Raises an AccelsimError for wrong
-    input; a difference from the golden model is not raised but reported (``report["bit_exact"]``, ``mismatch``).
+    ``input`` is float32 (batch, h, w, c), or such arrays by name for a network with several inputs, else the
+    workload's own images, ``batch`` of them (1). ``level`` is ``cycle`` (values and time), ``functional`` (values
+    alone) or ``pe`` (values and time of every gemm from the registers of the array: equal to ``cycle``, and slow);
+    ``timing_only`` leaves the values out. Raises an AccelsimError for wrong input; a difference from the golden model
+    is not raised but reported (``report["bit_exact"]``, ``mismatch``).
     """
     clock = Clock()
     check_options(level, objective, timing_only)
     _check_batch(batch)
     machine = load_arch(arch, dict(set or {}))
     network = open_network(workload)
-    images = network.inputs(batch or 1) if input is None else given_images(input, network.graph.input_shape, batch)
+    feeds = network.feeds(batch or 1) if input is None else given_feeds(input, network.graph.inputs, batch)
     with _placed(network):
         graph = network.quantize()
-        compiled: Compiled = clock.measure("compile_s", lambda: _compile(graph, machine, len(images)))
-    return _simulate(network, graph, compiled, machine, images, level, timing_only, clock)
+        size = len(feeds[graph.input])
+        compiled: Compiled = clock.measure("compile_s", lambda: _compile(graph, machine, size))
+    return _simulate(network, graph, compiled, machine, feeds, level, timing_only, clock)
 
 
 def open_network(workload: str | Path) -> Network:
@@ -139,20 +141,20 @@ def evaluate(
     if shape[:2] != (1, 1):
         problem = f"accuracy needs one vector of outputs per image, the last layer gives {list(shape)}"
         raise ConfigError(network.path, "layers", problem)
-    floats = forward(network.graph, images)[_logits(network)].reshape(len(images), -1)
+    floats = forward(network.graph, images)[network.graph.results[-1]].reshape(len(images), -1)
     scores, exact = [], True
     programs: dict[int, Program] = {}
     for first in range(0, len(images), batch):
-        inputs = quantize_values(images[first : first + batch], graph.tensors[graph.input])
-        size = len(inputs)
+        inputs = _quantized(graph, {graph.input: images[first : first + batch]})
+        size = len(inputs[graph.input])
         if size not in programs:
             with _placed(network):
                 programs[size] = _compile(graph, machine, size).program
         values, _, state = run_program(graph, programs[size], machine, inputs, level)
         wanted = golden.run(graph, inputs)
-        got = output_of(programs[size], state)
+        got = outputs_of(graph, programs[size], state)
         exact = exact and _compare(graph, values, wanted, got) is None
-        scores.append(tuple(v.reshape(size, -1).argmax(axis=1) for v in (got, wanted[graph.output])))
+        scores.append(tuple(v[graph.output].reshape(size, -1).argmax(axis=1) for v in (got, wanted)))
     accelerator, reference = (np.concatenate(column) for column in zip(*scores))
     return {
         "images": len(images),
@@ -194,22 +196,22 @@ def _simulate(
     graph: QGraph,
     compiled: Compiled,
     machine: Arch,
-    images: NDArray[np.float32],
+    feeds: Mapping[str, NDArray[np.float32]],
     level: str,
     timing_only: bool,
     clock: Clock,
 ) -> Result:
-    program, batch = compiled.program, len(images)
+    program, batch = compiled.program, len(feeds[graph.input])
     outputs: dict[str, NDArray[Any]] = {}
     labels, mismatch, bit_exact = None, None, None
     if timing_only:
         trace = clock.measure("simulate_s", lambda: run_time(program, machine, level))
     else:
-        inputs = quantize_values(images, graph.tensors[graph.input])
+        inputs = _quantized(graph, feeds)
         values, trace, state = clock.measure("simulate_s", lambda: run_program(graph, program, machine, inputs, level))
         wanted = clock.measure("golden_s", lambda: golden.run(graph, inputs))
-        outputs[graph.output] = output_of(program, state)
-        mismatch = _compare(graph, values, wanted, outputs[graph.output])
+        outputs |= outputs_of(graph, program, state)
+        mismatch = _compare(graph, values, wanted, outputs)
         bit_exact = mismatch is None
         labels = _classify(network, graph, outputs)
     report = build_report(
@@ -235,17 +237,22 @@ def _simulate(
     )
 
 
+def _quantized(graph: QGraph, feeds: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.int8]]:
+    return {name: quantize_values(feeds[name], graph.tensors[name]) for name in graph.inputs}
+
+
 def _compare(
-    graph: QGraph, values: dict[str, NDArray[np.int8]], wanted: dict[str, NDArray[np.int8]], output: NDArray[Any]
+    graph: QGraph,
+    values: dict[str, NDArray[np.int8]],
+    wanted: dict[str, NDArray[np.int8]],
+    outputs: dict[str, NDArray[Any]],
 ) -> MismatchError | None:
     """Every layer's tensor as the instructions completed it, then what arrived in DRAM."""
     names = _observed(graph)
     refuse_unobserved(names, values)
-    return first_mismatch(
-        {**values, "": output},
-        {**wanted, "": wanted[graph.output].reshape(output.shape)},
-        {**names, "": f"{graph.output} in DRAM"},
-    )
+    arrived = {f"{name} in DRAM": array for name, array in outputs.items()}
+    expected = {f"{name} in DRAM": wanted[name].reshape(array.shape) for name, array in outputs.items()}
+    return first_mismatch({**values, **arrived}, {**wanted, **expected}, {**names, **{name: name for name in arrived}})
 
 
 def _observed(graph: QGraph) -> dict[str, str]:
@@ -253,11 +260,6 @@ def _observed(graph: QGraph) -> dict[str, str]:
     return {
         layer.output: graph.row_of[layer.name] for layer in graph.layers if not isinstance(layer, QReshape | QSoftmax)
     }
-
-
-def _logits(network: Network) -> str:
-    """The float layer whose values the classes are read from: the last one that is not softmax."""
-    return next(layer.name for layer in reversed(network.graph.layers) if layer.kind != "softmax")
 
 
 def _classify(network: Network, graph: QGraph, outputs: dict[str, NDArray[Any]]) -> list[str] | None:

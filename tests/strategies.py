@@ -14,12 +14,13 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from accelsim.nn.graph import QConv, QGraph, QLayer, QLut, QPool, QReshape, QSoftmax, Tensor
+from accelsim.nn.graph import QAdd, QConv, QGraph, QLayer, QLrn, QLut, QPool, QReshape, QSoftmax, Tensor
 from accelsim.nn.shapes import Shape, output_hw
 
 WEIGHT_MODES = ("normal", "uniform", "sparse", "high", "low", "alternating")
 INPUT_MODES = ("uniform", "near_zero", "high", "low", "zero_point", "ramp", "extremes")
 BODY_KINDS = ("conv", "depthwise", "grouped", "maxpool", "avgpool", "lut")
+ALL_KINDS = (*BODY_KINDS, "add", "lrn", "gemm")
 
 
 @st.composite
@@ -55,10 +56,60 @@ def network_cases(
     return graph, inputs_for(graph, batch, mode, draw(st.integers(0, 2**32 - 1), label="input seed"))
 
 
+@st.composite
+def wide_cases(
+    draw: st.DrawFn, max_batch: int = 2, max_layers: int = 4, max_hw: int = 8, max_c: int = 8, max_parts: int = 2
+) -> tuple[QGraph, dict[str, NDArray[np.int8]]]:
+    """A network of 1 to ``max_parts`` independent parts with every kind of layer, and int8 inputs by name.
+
+    Additions read an earlier tensor or a network input of their own; any layer may be an output too.
+    """
+    parts = []
+    for index in range(draw(st.integers(1, max_parts), label="parts")):
+        rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1), label="seed"))
+        chain = _Chain(draw, rng, max_c, prefix=f"p{index}_")
+        kinds = draw(st.lists(st.sampled_from(ALL_KINDS), min_size=1, max_size=max_layers), label="kinds")
+        sides = (max_hw, max_hw, max_c)
+        h, w, c = (draw(st.integers(1, side), label="side") for side in sides)
+        chain.start((1 if kinds[0] == "gemm" else h, w, c))
+        for kind in kinds:
+            chain.body(kind)
+        if draw(st.sampled_from([False, False, True]), label="fc"):
+            chain.classifier(softmax=False)
+        parts.append(chain)
+    graph = _merged(draw, parts)
+    batch = draw(st.integers(1, max_batch), label="batch")
+    mode = draw(st.sampled_from(INPUT_MODES), label="inputs")
+    return graph, feeds_for(graph, batch, mode, draw(st.integers(0, 2**32 - 1), label="input seed"))
+
+
+def _merged(draw: st.DrawFn, parts: list[_Chain]) -> QGraph:
+    """The parts as one network; each part's last tensor is an output, others may be."""
+    outputs: list[str] = []
+    for part in parts:
+        others = [layer.output for layer in part.layers[:-1]]
+        outputs += [name for name in others if draw(st.sampled_from([False] * 5 + [True]), label="output too")]
+        outputs.append(part.last.name)
+    layers = [layer for part in parts for layer in part.layers]
+    return QGraph(
+        name="wide", inputs=tuple(name for part in parts for name in part.inputs), outputs=tuple(outputs),
+        tensors={name: tensor for part in parts for name, tensor in (part.tensors | part.extra).items()},
+        layers=tuple(layers), rows=tuple((layer.name, layer.kind, layer.name) for layer in layers),
+    )  # fmt: skip
+
+
+def feeds_for(graph: QGraph, batch: int, mode: str = "uniform", seed: int = 0) -> dict[str, NDArray[np.int8]]:
+    """int8 (batch, h, w, c) by name for every input of ``graph``, in one of ``INPUT_MODES``."""
+    return {name: _values(graph.tensors[name], batch, mode, seed + i) for i, name in enumerate(graph.inputs)}
+
+
 def inputs_for(graph: QGraph, batch: int, mode: str = "uniform", seed: int = 0) -> NDArray[np.int8]:
-    """int8 (batch, h, w, c) for ``graph`` in one of ``INPUT_MODES``."""
+    """int8 (batch, h, w, c) for the first input of ``graph`` in one of ``INPUT_MODES``."""
+    return _values(graph.tensors[graph.input], batch, mode, seed)
+
+
+def _values(tensor: Tensor, batch: int, mode: str, seed: int) -> NDArray[np.int8]:
     rng = np.random.default_rng(seed)
-    tensor = graph.tensors[graph.input]
     shape = (batch, *tensor.shape)
     makers: dict[str, Callable[[], NDArray]] = {
         "uniform": lambda: rng.integers(-128, 128, shape),
@@ -90,7 +141,10 @@ class _Chain:
     draw: st.DrawFn
     rng: np.random.Generator
     max_c: int
+    prefix: str = ""
+    inputs: list[str] = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
+    extra: dict[str, Tensor] = field(default_factory=dict)  # inputs that additions brought
     layers: list[QLayer] = field(default_factory=list)
 
     @property
@@ -101,7 +155,8 @@ class _Chain:
         return self.draw(st.integers(low, high), label=label)
 
     def start(self, shape: Shape) -> None:
-        self.tensor("image", shape)
+        self.inputs.append(f"{self.prefix}image")
+        self.tensor(self.inputs[0], shape)
 
     def tensor(self, name: str, shape: Shape) -> Tensor:
         zeros = [-128, 127, 0, -3, 17, int(self.rng.integers(-128, 128))]
@@ -116,9 +171,11 @@ class _Chain:
         return self.tensors[name]
 
     def body(self, kind: str) -> None:
-        name = f"l{len(self.layers)}_{kind}"
-        if kind == "lut":
-            self.lut(name)
+        name = f"{self.prefix}l{len(self.layers)}_{kind}"
+        if kind in ("lut", "add", "lrn"):
+            getattr(self, kind)(name)
+        elif kind == "gemm":
+            self.gemm(name)
         elif kind.endswith("pool"):
             self.pool(name, kind)
         else:
@@ -197,16 +254,69 @@ class _Chain:
         table = self.rng.integers(-128, 128, 256).astype(np.int8)
         self.layers.append(QLut(name=name, kind="lut", input=source.name, output=name, table=table))
 
-    def classifier(self) -> None:
+    def gemm(self, name: str) -> None:
+        """A product, of an image of height 1; the last tensor is flattened where it is higher."""
+        if self.last.shape[0] != 1:
+            self.flatten(f"{name}_flat")
+        (_, m, depth), k = self.last.shape, self.pick(1, self.max_c + 1, "n")
+        self.weighted(name, "gemm", (k, 1, 1, depth), (1, m, k))
+
+    def add(self, name: str) -> None:
+        """The last tensor and one of its shape: itself, an earlier one, or a network input for this alone."""
+        last = self.last
+        same = [tensor.name for tensor in self.tensors.values() if tensor.shape == last.shape]
+        other = self.draw(st.sampled_from([*same, ""]), label="addend")
+        if not other:
+            other = f"{name}_in"
+            self.extra[other] = self.tensor(other, last.shape)
+            del self.tensors[other]
+            self.inputs.append(other)
+        addend = {**self.tensors, **self.extra}[other]
+        pair = (last, addend) if self.draw(st.booleans(), label="last first") else (addend, last)
+        larger = max(float(tensor.scale) for tensor in pair)
+        drawn = self.tensor(name, last.shape)
+        scale = np.float32(larger * 2.0 ** self.rng.uniform(-1, 2))
+        result = self.tensors[name] = Tensor(name=name, shape=last.shape, scale=scale, zero=drawn.zero)
+        factors = [int(np.rint(float(tensor.scale) / larger * 2**22)) for tensor in pair]
+        relu = self.draw(st.booleans(), label="relu")
+        self.layers.append(
+            QAdd(
+                name=name, kind="add", inputs=(pair[0].name, pair[1].name), output=name,
+                factors=(factors[0], factors[1]), bias=-sum(t.zero * f for t, f in zip(pair, factors)),
+                scale=np.float32(larger / 2**22 / float(scale)), lo=result.zero if relu else -128, hi=127,
+            )
+        )  # fmt: skip
+
+    def lrn(self, name: str) -> None:
+        source = self.last
+        self.tensor(name, source.shape)
+        size = self.pick(1, 7, "size")
+        square, factor = (self.rng.integers(0, 128, 256).astype(np.int8) for _ in range(2))
+        if self.draw(st.booleans(), label="plain tables"):
+            square = np.rint((np.arange(-128, 128) - source.zero) ** 2 / 65025 * 127).astype(np.int8)
+            factor = np.rint(127 / (1 + np.arange(256) / 100)).astype(np.int8)
+        self.layers.append(
+            QLrn(
+                name=name, kind="lrn", input=source.name, output=name, size=size, square=square,
+                index_scale=np.float32(255 / (127 * size) * self.rng.uniform(0.5, 2)),
+                index_zero=self.draw(st.sampled_from([-128, 0, 5]), label="index zero"), factor=factor,
+                scale=np.float32(2.0 ** self.rng.uniform(-9, -5)),
+            )
+        )  # fmt: skip
+
+    def flatten(self, name: str) -> None:
+        source = self.last
+        self.same(name, (1, 1, source.size))
+        self.layers.append(QReshape(name=name, kind="flatten", input=source.name, output=name))
+
+    def classifier(self, softmax: bool = True) -> None:
         if self.draw(st.booleans(), label="flatten"):
-            source = self.last
-            self.same("flat", (1, 1, source.size))
-            self.layers.append(QReshape(name="flat", kind="flatten", input=source.name, output="flat"))
+            self.flatten(f"{self.prefix}flat")
         for index in range(self.pick(1, 2, "fc layers")):
             h, w, c = self.last.shape
             k = self.pick(1, 2 * self.max_c + 1, "k")
-            self.weighted(f"fc{index}", "fc", (k, h, w, c), (1, 1, k))
-        if self.draw(st.booleans(), label="softmax"):
+            self.weighted(f"{self.prefix}fc{index}", "fc", (k, h, w, c), (1, 1, k))
+        if softmax and self.draw(st.booleans(), label="softmax"):
             self.layers.append(QSoftmax(name="prob", kind="softmax", input=self.last.name))
 
     def graph(self) -> QGraph:

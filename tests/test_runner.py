@@ -151,9 +151,9 @@ def test_evaluation_runs_in_the_batches_and_at_the_level_asked_for(
 ) -> None:
     real, seen = runner.run_program, []
 
-    def spy(graph, program, machine, inputs, level):
-        seen.append((len(inputs), level))
-        return real(graph, program, machine, inputs, level)
+    def spy(graph, program, machine, feeds, level):
+        seen.append((len(feeds[graph.input]), level))
+        return real(graph, program, machine, feeds, level)
 
     monkeypatch.setattr(runner, "run_program", spy)
     for options, wanted in (

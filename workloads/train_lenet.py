@@ -24,7 +24,7 @@ from accelsim.nn.dataset import SPLITS
 from accelsim.nn.forward import forward
 from accelsim.nn.graph import Graph, Layer, Pads
 from accelsim.nn.loader import Network, load_network
-from accelsim.nn.quantize import quantize_values
+from accelsim.nn.scales import quantize_values
 from accelsim.nn.shapes import infer_shapes, parameter_shapes, window_counts
 from accelsim.nn.windows import pad, windows
 

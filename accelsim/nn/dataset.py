@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.errors import ConfigError
+from accelsim.nn.shapes import Shape
 
 SPLITS = ("train", "val", "test")
 RESIZE_METHODS = ("bilinear", "nearest")
@@ -83,25 +85,53 @@ def as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
         return values.astype(np.float32)
 
 
-def given_images(given: Any, shape: tuple[int, int, int], batch: int | None) -> NDArray[np.float32]:
+def given_feeds(
+    given: Any, inputs: Sequence[tuple[str, Shape]], batch: int | None
+) -> dict[str, NDArray[np.float32]]:
+    """A caller's values of every input by name: one array for a network with one input, else a mapping by name.
+
+    ``inputs`` are (name, (h, w, c)). Raises ConfigError (at ``input``, or ``input NAME``) for anything else.
+    """
+    names = [name for name, _ in inputs]
+    known = ", ".join(names)
+    if not isinstance(given, Mapping):
+        if len(names) > 1:
+            problem = f"the network has {len(names)} inputs and needs an array for each"
+            raise ConfigError("input", "", problem, f"in Python, a dictionary by name: {known}")
+        return {names[0]: given_images(given, inputs[0][1], batch)}
+    for name in given:
+        if name not in names:
+            raise ConfigError(f"input {name}", "", "the network has no such input", f"it has: {known}")
+    feeds: dict[str, NDArray[np.float32]] = {}
+    for name, shape in inputs:
+        if name not in given:
+            raise ConfigError(f"input {name}", "", "has no values", "every input needs an array")
+        feeds[name] = given_images(given[name], shape, batch, f"input {name}")
+        batch = len(feeds[name])
+    return feeds
+
+
+def given_images(
+    given: Any, shape: Shape, batch: int | None, where: str = "input"
+) -> NDArray[np.float32]:
     """A caller's images, one (h, w, c) or several (n, h, w, c), as finite float32 (n, h, w, c).
 
-    Raises ConfigError (at ``input``) for anything else, and when ``batch`` is another number than n.
+    Raises ConfigError (at ``where``) for anything else, and when ``batch`` is another number than n.
     """
     images = np.asarray(given)
     if images.dtype.kind not in "fiub":
-        raise ConfigError(where="input", key="", problem="expected an array of numbers")
+        raise ConfigError(where, "", "expected an array of numbers")
     images = as_float32(images)
     if images.shape == shape:
         images = images[None]
     if images.shape[1:] != shape or images.ndim != 4 or len(images) == 0:
         wanted = ", ".join(map(str, shape))
-        raise ConfigError(where="input", key="", problem=f"expected (batch, {wanted}), got {np.shape(given)}")
+        raise ConfigError(where, "", f"expected (batch, {wanted}), got {np.shape(given)}")
     if not np.isfinite(images).all():
-        raise ConfigError(where="input", key="", problem="holds values that are not finite")
+        raise ConfigError(where, "", "holds values that are not finite")
     if batch not in (None, len(images)):
         count = "1 image" if len(images) == 1 else f"{len(images)} images"
-        raise ConfigError(where="input", key="", problem=f"holds {count} and the batch is {batch}")
+        raise ConfigError(where, "", f"holds {count} and the batch is {batch}")
     return images
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.nn.graph import QConv, QGraph, QLayer, QPool, QReshape, QSoftmax
+from accelsim.nn.graph import QConv, QGraph, QLayer, QPool, QReshape, QSoftmax, sources
 from accelsim.nn.shapes import tap_hits
 
 
@@ -20,7 +20,7 @@ class LayerFacts:
     host: str  # name of the QLayer that does the work
     macs: int
     weight_bytes: int
-    input_bytes: int  # of the layer's input, what some window touches
+    input_bytes: int  # of the layer's inputs, what some window touches
     output_bytes: int
 
     @property
@@ -54,8 +54,10 @@ def layer_facts(qgraph: QGraph, batch: int) -> tuple[LayerFacts, ...]:
         work = [layer for layer in by_row.get(name, []) if not isinstance(layer, QReshape | QSoftmax)]
         inputs = outputs = 0
         if work:
-            mask = touched(qgraph, work[0])
-            inputs = batch * int(mask.sum()) * qgraph.tensors[work[0].input].shape[2]
+            inputs = batch * sum(
+                int(touched(qgraph, work[0]).sum()) * qgraph.tensors[source].shape[2]
+                for source in dict.fromkeys(sources(work[0]))
+            )
             outputs = batch * qgraph.tensors[work[-1].output].size
         facts.append(
             LayerFacts(
@@ -70,24 +72,27 @@ def layer_facts(qgraph: QGraph, batch: int) -> tuple[LayerFacts, ...]:
 
 def network_facts(qgraph: QGraph, batch: int) -> NetworkFacts:
     """MACs and compulsory bytes of the whole network for ``batch`` images."""
-    source = qgraph.tensors[qgraph.input]
-    same = {qgraph.input}  # the input and its reshapes
-    mask = np.zeros(source.shape[:2], dtype=np.bool_)
-    for layer in qgraph.layers:
-        if layer.input not in same or isinstance(layer, QSoftmax):
-            continue
-        if isinstance(layer, QReshape):
-            same.add(layer.output)
-        elif layer.input == qgraph.input:
-            mask |= touched(qgraph, layer)
-        else:
-            mask[:] = True  # behind a flatten every value is its own channel
+    root = qgraph.roots
     return NetworkFacts(
         macs=batch * sum(image_macs(qgraph, layer) for layer in qgraph.layers),
         weight_bytes=sum(_weight_bytes(layer) for layer in qgraph.layers),
-        input_bytes=batch * int(mask.sum()) * source.shape[2],
-        output_bytes=batch * qgraph.tensors[qgraph.output].size,
+        input_bytes=batch * sum(_touched_bytes(qgraph, name, root) for name in qgraph.inputs),
+        output_bytes=batch * sum(qgraph.tensors[name].size for name in {root[name] for name in qgraph.outputs}),
     )
+
+
+def _touched_bytes(qgraph: QGraph, name: str, root: dict[str, str]) -> int:
+    """Bytes of one image of the network input ``name`` that some layer reads, itself or behind a flatten."""
+    tensor = qgraph.tensors[name]
+    mask = np.zeros(tensor.shape[:2], dtype=np.bool_)
+    for layer in qgraph.layers:
+        if isinstance(layer, QReshape | QSoftmax):
+            continue
+        if name in sources(layer):
+            mask |= touched(qgraph, layer)
+        elif any(root[source] == name for source in sources(layer)):
+            mask[:] = True  # behind a flatten every value is its own channel
+    return int(mask.sum()) * tensor.shape[2]
 
 
 def image_macs(qgraph: QGraph, layer: QLayer) -> int:
@@ -98,8 +103,8 @@ def image_macs(qgraph: QGraph, layer: QLayer) -> int:
 
 
 def touched(qgraph: QGraph, layer: QLayer) -> NDArray[np.bool_]:
-    """(h, w): the input pixels that some window of ``layer`` reads."""
-    h, w, _ = qgraph.tensors[layer.input].shape
+    """(h, w): the pixels of each of its inputs that some window of ``layer`` reads."""
+    h, w, _ = qgraph.tensors[sources(layer)[0]].shape
     match layer:
         case QConv():
             kernel, dilation = layer.weights.shape[1:3], layer.dilation

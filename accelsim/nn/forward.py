@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.errors import GraphError
+from accelsim.nn.feeds import Feeds, by_name
 from accelsim.nn.golden import softmax
-from accelsim.nn.graph import Graph, Layer
-from accelsim.nn.shapes import Shape, infer_shapes, window_counts
-from accelsim.nn.windows import pad, windows
+from accelsim.nn.graph import Graph, Layer, Norm
+from accelsim.nn.shapes import WEIGHTED, infer_shapes, window_counts
+from accelsim.nn.weights import parameters
+from accelsim.nn.windows import band_sum, pad, windows
 
 Array = NDArray[np.float32]
+Parameters = tuple[Array, Array]
 
 
 def pre_name(layer: str) -> str:
@@ -21,19 +24,20 @@ def pre_name(layer: str) -> str:
     return f"{layer}.pre"
 
 
-def forward(graph: Graph, x: NDArray[Any]) -> dict[str, Array]:
-    """Every layer's float32 output (n, h, w, c) by layer name, the network input included.
+def forward(graph: Graph, feeds: Feeds) -> dict[str, Array]:
+    """Every layer's float32 output (n, h, w, c) by layer name, the network inputs included.
 
-    A layer with an ``activation`` also gives its value before it, as ``<layer>.pre``. Raises GraphError when
-    the graph is impossible, has no weights, or ``x`` (n, h, w, c) does not fit it.
+    ``feeds`` is one array (n, h, w, c), or one by name for each input. A layer with an ``activation`` also gives its
+    value before it, as ``<layer>.pre``. Raises GraphError when the graph is impossible, has no weights, or ``feeds``
+    do not fit it.
     """
     shapes = infer_shapes(graph)
-    if x.ndim != 4 or x.shape[1:] != graph.input_shape or not len(x):
-        expected = ", ".join(map(str, graph.input_shape))
-        raise GraphError(graph.input, f"expected inputs of shape [N, {expected}], got {list(x.shape)}")
-    values: dict[str, Array] = {graph.input: x.astype(np.float32, copy=False)}
+    values: dict[str, Array] = {
+        name: array.astype(np.float32, copy=False) for name, array in by_name(feeds, graph.inputs).items()
+    }
     for layer in graph.layers:
-        result = _layer(layer, values[layer.input], shapes[layer.name])
+        given = parameters(layer, shapes[layer.input]) if layer.kind in WEIGHTED else None
+        result = evaluate(layer, [values[name] for name in layer.inputs], given)
         if layer.activation:
             values[pre_name(layer.name)] = result
             result = pointwise(layer.activation, result)
@@ -42,9 +46,11 @@ def forward(graph: Graph, x: NDArray[Any]) -> dict[str, Array]:
 
 
 def pointwise(kind: str, x: NDArray[Any]) -> NDArray[Any]:
-    """relu, tanh or sigmoid of every element, in the type of ``x``."""
+    """relu, relu6, tanh or sigmoid of every element, in the type of ``x``."""
     if kind == "relu":
         return np.maximum(x, 0)
+    if kind == "relu6":
+        return np.clip(x, 0, 6)
     if kind == "tanh":
         return np.tanh(x)
     if kind == "sigmoid":
@@ -52,37 +58,42 @@ def pointwise(kind: str, x: NDArray[Any]) -> NDArray[Any]:
     raise ValueError(f"no pointwise function '{kind}'")
 
 
-def parameters(layer: Layer) -> tuple[Array, Array]:
-    """Weights and bias of a conv or fc layer; a missing bias is zero. Raises GraphError without weights."""
-    if layer.weights is None:
-        raise GraphError(layer.name, "has no weights")
-    bias = np.zeros(layer.channels, np.float32) if layer.bias is None else layer.bias
-    if not (np.isfinite(layer.weights).all() and np.isfinite(bias).all()):
-        raise GraphError(layer.name, "weights or bias hold values that are not finite")
-    return layer.weights, bias
-
-
-def _layer(layer: Layer, x: Array, shape: Shape) -> Array:
+def evaluate(layer: Layer, inputs: Sequence[Array], given: Parameters | None) -> Array:
+    """A layer's value (n, h, w, c) before its own activation; ``given`` are its weights and bias, if it has any."""
+    x = inputs[0]
     match layer.kind:
         case "conv":
-            return _conv(layer, x)
-        case "fc":
-            weights, bias = parameters(layer)
-            return (x.reshape(len(x), -1) @ weights.T + bias).reshape(len(x), *shape)
+            assert given is not None
+            return _conv(layer, x, *given)
+        case "fc" | "gemm":
+            assert given is not None
+            rows = x.reshape(len(x), -1) if layer.kind == "fc" else x
+            product = rows @ given[0].T
+            product += given[1]
+            return product.reshape(len(x), 1, -1, layer.channels)
+        case "add":
+            return inputs[0] + inputs[1]
+        case "lrn":
+            assert layer.norm is not None
+            return x * lrn_factor(layer.norm, band_sum(np.square(x), layer.norm.size))
         case "maxpool":
             return _maxpool(layer, x)
         case "avgpool":
             return _avgpool(layer, x)
         case "flatten":
-            return x.reshape(len(x), *shape)
+            return x.reshape(len(x), 1, 1, -1)
         case "softmax":
             return softmax(x)
         case _:
             return pointwise(layer.kind, x)
 
 
-def _conv(layer: Layer, x: Array) -> Array:
-    weights, bias = parameters(layer)
+def lrn_factor(norm: Norm, total: NDArray[Any]) -> NDArray[Any]:
+    """What local response normalisation multiplies by where the squares of the window sum to ``total``."""
+    return (norm.k + norm.alpha / norm.size * total) ** -norm.beta
+
+
+def _conv(layer: Layer, x: Array, weights: Array, bias: Array) -> Array:
     k, r, s, per_group = weights.shape
     view = windows(pad(x, layer.pads, 0.0), (r, s), layer.stride, layer.dilation)
     n, p, q = view.shape[:3]

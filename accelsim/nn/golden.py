@@ -12,10 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.errors import GraphError
-from accelsim.nn.graph import QConv, QGraph, QLut, QPool, QReshape, QSoftmax, Tensor, average_scale
+from accelsim.nn.feeds import Feeds, by_name
+from accelsim.nn.graph import (
+    QAdd,
+    QConv,
+    QGraph,
+    QLrn,
+    QLut,
+    QPool,
+    QReshape,
+    QSoftmax,
+    Tensor,
+    average_scale,
+    sources,
+)
 from accelsim.nn.shapes import window_counts
-from accelsim.nn.windows import pad, windows
-from accelsim.numerics import INT8_MIN, requantize, wrap32
+from accelsim.nn.windows import band_sum, pad, windows
+from accelsim.numerics import INT8_MAX, INT8_MIN, requantize, wrap32
 
 CHUNK = 1024  # 1024 * 128 * 128 = 2**24: any such run of int8 products is exact in float32
 EXACT = 1 << 24
@@ -24,36 +37,41 @@ COLUMN_LIMIT = 1 << 24  # elements of one unrolled (im2col) matrix; larger batch
 Values = NDArray[np.int8]
 
 
-def run(qgraph: QGraph, inputs: Values) -> dict[str, Values]:
-    """Every tensor of the network, by name, each int8 (n, h, w, c); the input tensor is included.
+def run(qgraph: QGraph, feeds: Feeds) -> dict[str, Values]:
+    """Every tensor of the network, by name, each int8 (n, h, w, c); the input tensors are included.
 
-    ``inputs`` is int8 (n, h, w, c), n >= 1. Raises GraphError when its shape or type does not fit.
+    ``feeds`` is one int8 array (n, h, w, c), n >= 1, or one by name for each input. Raises GraphError when a shape or
+    type does not fit.
     """
-    expected = qgraph.tensors[qgraph.input]
-    if inputs.ndim != 4 or inputs.shape[1:] != expected.shape or inputs.dtype != np.int8 or not len(inputs):
-        raise GraphError(
-            qgraph.input, f"expected int8 inputs of shape [N, {', '.join(map(str, expected.shape))}], "
-            f"got {inputs.dtype} {list(inputs.shape)}",
-        )  # fmt: skip
-    values = {qgraph.input: inputs}
+    shapes = [(name, qgraph.tensors[name].shape) for name in qgraph.inputs]
+    values: dict[str, Values] = by_name(feeds, shapes, "int8")
     for layer in qgraph.layers:
-        if isinstance(layer, QSoftmax):
-            continue
-        x, source, result = values[layer.input], qgraph.tensors[layer.input], qgraph.tensors[layer.output]
-        match layer:
-            case QConv():
-                values[layer.output] = _conv(layer, x, source, result)
-            case QPool(kind="maxpool"):
-                values[layer.output] = _maxpool(layer, x)
-            case QPool():
-                values[layer.output] = _avgpool(layer, x, source, result)
-            case QLut():
-                values[layer.output] = layer.table[x.astype(np.int16) + 128]
-            case QReshape():
-                values[layer.output] = x.reshape(len(x), *result.shape)
-            case _:
-                assert_never(layer)
+        if not isinstance(layer, QSoftmax):
+            values[layer.output] = _layer(layer, [values[name] for name in sources(layer)], qgraph.tensors)
     return values
+
+
+def _layer(
+    layer: QConv | QPool | QLut | QAdd | QLrn | QReshape, inputs: list[Values], tensors: dict[str, Tensor]
+) -> Values:
+    x, source, result = inputs[0], tensors[sources(layer)[0]], tensors[layer.output]
+    match layer:
+        case QConv():
+            return _conv(layer, x, source, result)
+        case QPool(kind="maxpool"):
+            return _maxpool(layer, x)
+        case QPool():
+            return _avgpool(layer, x, source, result)
+        case QLut():
+            return layer.table[x.astype(np.int16) + 128]
+        case QAdd():
+            return _add(layer, x, inputs[1], result)
+        case QLrn():
+            return _lrn(layer, x, source, result)
+        case QReshape():
+            return x.reshape(len(x), *result.shape)
+        case _:
+            assert_never(layer)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -148,3 +166,21 @@ def _avgpool(layer: QPool, x: Values, source: Tensor, result: Tensor) -> Values:
     scale = average_scale(source.scale, result.scale, counts)[:, :, None]
     no_bias = np.zeros(1, dtype=np.int32)
     return requantize(acc, no_bias, scale, result.zero, layer.lo, layer.hi)
+
+
+def _add(layer: QAdd, a: Values, b: Values, result: Tensor) -> Values:
+    """int8 (n, h, w, c), the shape of both summands."""
+    total = a.astype(np.int64) * layer.factors[0] + b.astype(np.int64) * layer.factors[1]
+    bias, scale = np.array([layer.bias], np.int32), np.array([layer.scale], np.float32)
+    return requantize(wrap32(total), bias, scale, result.zero, layer.lo, layer.hi)
+
+
+def _lrn(layer: QLrn, x: Values, source: Tensor, result: Tensor) -> Values:
+    """int8 (n, h, w, c): squares, window sums over channels, a factor for each sum, the product."""
+    square = layer.square[x.astype(np.int16) + 128].astype(np.int32)
+    total = band_sum(square, layer.size)
+    none, one = np.zeros(1, np.int32), np.array([layer.index_scale], np.float32)
+    index = requantize(total, none, one, layer.index_zero, INT8_MIN, INT8_MAX)
+    factor = layer.factor[index.astype(np.int16) + 128].astype(np.int32)
+    product = (x.astype(np.int32) - source.zero) * factor
+    return requantize(product, none, np.array([layer.scale], np.float32), result.zero, INT8_MIN, INT8_MAX)

@@ -17,32 +17,71 @@ Pads: TypeAlias = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Norm:
+    """Local response normalisation: ``x / (k + alpha / size * sum(x**2)) ** beta``, the sum over ``size`` channels."""
+
+    size: int
+    alpha: float
+    beta: float
+    k: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """Random weights that are made when they are needed: a seed, and the root mean square of a sum's terms' weights."""
+
+    seed: int
+    deviation: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """One row of the network file, in float. Which fields matter depends on ``kind``."""
 
     name: str
-    kind: str  # conv fc maxpool avgpool relu tanh sigmoid flatten softmax
-    input: str  # name of the producing layer, or of the network input
+    kind: str  # one of shapes.KINDS
+    input: str  # name of the producing layer, or of a network input
+    addend: str = ""  # add: name of the second input
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
     pads: Pads = (0, 0, 0, 0)
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
-    channels: int = 0  # output channels of conv and fc
+    channels: int = 0  # output channels of conv, fc and gemm
+    matrix: tuple[int, int] = (0, 0)  # gemm: rows and columns of its input, which is (1, *matrix)
+    norm: Norm | None = None  # lrn
     count_include_pad: bool = False
-    activation: str = ""  # conv and fc: "", relu, tanh, sigmoid
-    weights: NDArray[np.float32] | None = None  # conv (k, r, s, c/groups); fc (k, c)
+    activation: str = ""  # conv, fc and gemm: "", relu, relu6, tanh, sigmoid; add: "", relu, relu6
+    weights: NDArray[np.float32] | None = None  # conv (k, r, s, c/groups); fc and gemm (k, c)
     bias: NDArray[np.float32] | None = None  # (k,)
+    draw: Draw | None = None  # stands for weights and bias; see weights.parameters
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the layer reads, in order."""
+        return (self.input, self.addend) if self.addend else (self.input,)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """A float network: layers in topological order; ``input_shape`` is (h, w, c)."""
+    """A float network: layers in topological order; ``inputs`` are (name, (h, w, c)).
+
+    ``outputs`` names the layers whose values the host reads, the last one if empty; see :attr:`results`.
+    """
 
     name: str
-    input: str
-    input_shape: tuple[int, int, int]
+    inputs: tuple[tuple[str, tuple[int, int, int]], ...]
     layers: tuple[Layer, ...]
+    outputs: tuple[str, ...] = ()
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """The layers whose values leave the machine. A softmax runs on the host: its input leaves, and comes last."""
+        last = self.layers[-1]
+        if last.kind != "softmax":
+            return self.outputs or (last.name,)
+        others = [name for name in self.outputs if name not in (last.name, last.input)]
+        return (*others, last.input)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,15 +101,16 @@ class Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class QConv:
-    """Convolution or fully connected layer, requantised: y = rq(sum((x - zx) * w) + bias).
+    """Convolution, fully connected layer or matrix product, requantised: y = rq(sum((x - zx) * w) + bias).
 
-    ``weights`` int8 (k, r, s, c/groups). An fc layer is the convolution whose kernel is its whole input.
+    ``weights`` int8 (k, r, s, c/groups). An fc layer is the convolution whose kernel is its whole input; a gemm is
+    the 1x1 convolution over an image of height 1 whose pixels are the rows of the matrix.
     ``bias`` int32 (k,) *without* the zero-point fold (the compiler folds -zx*sum(w)); ``scale`` float32 (k,).
     ``lo``/``hi`` clamp the output (ReLU is ``lo`` = output zero point).
     """
 
     name: str
-    kind: str  # "conv" | "fc" | "depthwise"
+    kind: str  # "conv" | "fc" | "depthwise" | "gemm"
     input: str
     output: str
     weights: NDArray[np.int8]
@@ -110,7 +150,7 @@ class QLut:
     """A pointwise function as a table: y = table[x + 128], int8 (256,)."""
 
     name: str
-    kind: str  # "relu" | "tanh" | "sigmoid" | "lut"
+    kind: str  # "relu" | "relu6" | "tanh" | "sigmoid" | "lut"
     input: str
     output: str
     table: NDArray[np.int8]
@@ -121,7 +161,8 @@ class QAdd:
     """Sum of two tensors of one shape: ``t = a * factors[0] + b * factors[1]`` in int32, then rq.
 
     ``factors`` are ``rint(s / max(sa, sb) * 2**22)`` of each input's scale s, ``bias`` is
-    ``-(za * factors[0] + zb * factors[1])`` and ``scale`` is ``float32(max(sa, sb) / 2**22 / sy)``, both for all channels.
+    ``-(za * factors[0] + zb * factors[1])`` and ``scale`` is ``float32(max(sa, sb) / 2**22 / sy)``; both hold for all
+    channels.
     """
 
     name: str
@@ -223,6 +264,15 @@ class QGraph:
     def output(self) -> str:
         """The last output; most networks have one."""
         return self.outputs[-1]
+
+    @property
+    def roots(self) -> dict[str, str]:
+        """The tensor that holds the bytes of each tensor, by name: a flatten has those of its input."""
+        root = {name: name for name in self.tensors}
+        for layer in self.layers:
+            if isinstance(layer, QReshape):
+                root[layer.output] = root[layer.input]
+        return root
 
     @property
     def row_of(self) -> dict[str, str]:

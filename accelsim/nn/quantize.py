@@ -7,100 +7,62 @@ Activations get one scale and zero point per tensor, weights one symmetric scale
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.errors import GraphError
-from accelsim.nn.forward import forward, parameters, pointwise, pre_name
+from accelsim.nn.feeds import Feeds, by_name
+from accelsim.nn.forward import evaluate, pointwise, pre_name
 from accelsim.nn.graph import Graph, Layer, QConv, QGraph, QLayer, QLut, QPool, QReshape, QSoftmax, Tensor
-from accelsim.nn.shapes import Shape, infer_shapes
+from accelsim.nn.scales import FIXED_RANGES, quantize_values, quantize_weights, tensor_for
+from accelsim.nn.shapes import WEIGHTED, Shape, infer_shapes
+from accelsim.nn.tables import CLAMPS, add_layer, clamp_limits, lrn_layer, table_for
+from accelsim.nn.weights import parameters
 from accelsim.numerics import INT8_MAX, INT8_MIN
 
 METHODS = ("max", "percentile")
 TAIL_PERCENT = 0.01  # `percentile` cuts this share off each end
-TINY = 2.0**-64  # ranges and steps below this count as zero: their quotients could leave float32
-BIAS_LIMIT = 2.0**30  # |bias| at scale sx * sw stays below, so that int32 leaves room for the sum
-
-FIXED_RANGES = {"tanh": (np.float32(1 / 127), 0), "sigmoid": (np.float32(1 / 255), INT8_MIN)}
-"""(scale, zero) of the functions whose range is known."""
 
 
-def quantize(graph: Graph, calibration: NDArray[Any], method: str = "max") -> QGraph:
-    """Quantise ``graph`` with ranges observed on ``calibration``, float32 (n, h, w, c).
+def quantize(graph: Graph, calibration: Feeds, method: str = "max") -> QGraph:
+    """Quantise ``graph`` with ranges observed on ``calibration``: float32 (n, h, w, c), or such arrays by input name.
 
-    ``method`` is ``max`` (the observed extremes) or ``percentile`` (0.01 % cut off each end). Raises
+    ``method`` is ``max`` (the observed extremes) or ``percentile`` (0.01 % cut off each end). Layers are computed and
+    quantised one after the other, and neither float weights nor values are kept longer than needed. Raises
     GraphError for an impossible graph, missing or non-finite weights, or calibration inputs that do not fit.
     """
     if method not in METHODS:
         raise ValueError(f"unknown calibration method '{method}': one of {', '.join(METHODS)}")
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below, by name
-        values = forward(graph, calibration)
-    builder = _Builder(graph, infer_shapes(graph), values, method)
-    for index, layer in enumerate(graph.layers):
-        if layer.name not in builder.produced:
-            builder.add(layer, _fused_relu(graph, index))
+    builder = _Builder(graph, infer_shapes(graph), method)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused by name
+        for name, values in by_name(calibration, graph.inputs).items():
+            builder.start(name, values.astype(np.float32, copy=False))
+        for index, layer in enumerate(graph.layers):
+            if layer.name not in builder.produced:
+                builder.add(layer, _fused_clamp(graph, index))
+            builder.forget(index)
     return builder.finish()
 
 
-def tensor_for(name: str, shape: Shape, low: float, high: float) -> Tensor:
-    """The int8 tensor whose range covers ``low`` .. ``high`` and always 0; 0 is represented exactly."""
-    low, high = min(float(low), 0.0), max(float(high), 0.0)
-    if high - low < TINY:
-        return Tensor(name=name, shape=shape, scale=np.float32(1), zero=0)
-    scale = np.float32((high - low) / 255)
-    zero = int(np.clip(np.rint(INT8_MIN - low / float(scale)), INT8_MIN, INT8_MAX))
-    return Tensor(name=name, shape=shape, scale=scale, zero=zero)
-
-
-def quantize_values(values: NDArray[Any], tensor: Tensor) -> NDArray[np.int8]:
-    """float -> int8 of the same shape: ``clamp(rint(x / scale) + zero)``, in float32.
-
-    Raises GraphError when a value is not finite.
-    """
-    if not np.isfinite(values).all():
-        raise GraphError(tensor.name, "holds values that are not finite")
-    with np.errstate(over="ignore"):
-        scaled = np.rint(values.astype(np.float32, copy=False) / tensor.scale)
-    return np.clip(scaled.astype(np.float64) + tensor.zero, INT8_MIN, INT8_MAX).astype(np.int8)
-
-
-def dequantize(values: NDArray[np.int8], tensor: Tensor) -> NDArray[np.float32]:
-    """int8 -> float32 of the same shape: ``scale * (q - zero)``."""
-    return (values.astype(np.int32) - tensor.zero).astype(np.float32) * tensor.scale
-
-
-def table_for(kind: str, source: Tensor, result: Tensor) -> NDArray[np.int8]:
-    """int8 (256,): entry x + 128 is the function of int8 value x, computed in float64 and rounded once."""
-    real = (np.arange(INT8_MIN, INT8_MAX + 1) - source.zero) * np.float64(source.scale)
-    wanted = np.rint(pointwise(kind, real) / np.float64(result.scale)) + result.zero
-    return np.clip(wanted, INT8_MIN, INT8_MAX).astype(np.int8)
-
-
-def quantize_weights(
-    weights: NDArray[np.float32], bias: NDArray[np.float32], sx: np.float32
-) -> tuple[NDArray[np.int8], NDArray[np.int32], NDArray[np.float32]]:
-    """(int8 weights in -127..127, int32 bias at scale sx * sw, float32 sw): one scale per output channel.
-
-    A channel's scale is its largest weight / 127, or more if its bias would not fit int32 otherwise.
-    """
-    flat = np.abs(weights.reshape(len(weights), -1).astype(np.float64)).max(axis=1)
-    sw = np.maximum(flat / 127, np.abs(bias.astype(np.float64)) / (float(sx) * BIAS_LIMIT))
-    sw = np.where((sw * float(sx) < TINY) | (sw < TINY), 1.0, sw).astype(np.float32)
-    per_channel = sw.reshape(-1, *[1] * (weights.ndim - 1))
-    quantized = np.clip(np.rint(weights / per_channel), -127, 127).astype(np.int8)
-    step = (sx * sw).astype(np.float64)
-    return quantized, np.rint(bias / step).astype(np.int32), sw
-
-
-def _fused_relu(graph: Graph, index: int) -> Layer | None:
-    """The relu that is the only consumer of conv or fc ``index``, unless that has another activation."""
+def _fused_clamp(graph: Graph, index: int) -> Layer | None:
+    """The relu or relu6 that is all that reads layer ``index``, if both can be done by one requantisation."""
     host = graph.layers[index]
-    if host.kind not in ("conv", "fc") or host.activation not in ("", "relu"):
+    if host.kind not in (*WEIGHTED, "add") or host.activation not in ("", *CLAMPS) or host.name in graph.results:
         return None
-    users = [layer for layer in graph.layers if layer.input == host.name]
-    return users[0] if len(users) == 1 and users[0].kind == "relu" else None
+    users = [layer for layer in graph.layers if host.name in layer.inputs]
+    return users[0] if len(users) == 1 and users[0].kind in CLAMPS else None
+
+
+def _last_readers(graph: Graph) -> list[list[str]]:
+    """For each layer, the values that no later layer reads."""
+    last: dict[str, int] = {}
+    for index, layer in enumerate(graph.layers):
+        last |= dict.fromkeys(layer.inputs, index)
+    done: list[list[str]] = [[] for _ in graph.layers]
+    for name, index in last.items():
+        done[index].append(name)
+    return done
 
 
 @dataclass
@@ -109,27 +71,35 @@ class _Builder:
 
     graph: Graph
     shapes: dict[str, Shape]
-    values: dict[str, NDArray[np.float32]]
     method: str
+    values: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # float, of what is still to be read
     tensors: dict[str, Tensor] = field(default_factory=dict)
     layers: list[QLayer] = field(default_factory=list)
     rows: dict[str, tuple[str, str]] = field(default_factory=dict)
     produced: dict[str, str] = field(default_factory=dict)  # file layer or input -> tensor
 
     def __post_init__(self) -> None:
-        self.calibrated(self.graph.input, self.shapes[self.graph.input])
-        self.produced[self.graph.input] = self.graph.input
+        self.done = _last_readers(self.graph)
 
-    def calibrated(self, name: str, shape: Shape) -> Tensor:
-        """A tensor with the range that the calibration saw."""
-        values = self.values[name]
-        if not np.isfinite(values).all():
+    def start(self, name: str, values: NDArray[np.float32]) -> None:
+        """A network input."""
+        self.values[name] = values
+        self.calibrated(name, values)
+        self.produced[name] = name
+
+    def forget(self, index: int) -> None:
+        """Drop the float values that layer ``index`` was the last to read."""
+        for name in self.done[index]:
+            self.values.pop(name, None)
+
+    def calibrated(self, name: str, values: NDArray[np.float32]) -> Tensor:
+        """A tensor with the range of float ``values``, which the calibration saw."""
+        low, high = values.min(), values.max()
+        if not (np.isfinite(low) and np.isfinite(high)):
             raise GraphError(name, "calibration gives values that are not finite")
-        if self.method == "max":
-            low, high = values.min(), values.max()
-        else:
+        if self.method == "percentile":
             low, high = np.percentile(values, [TAIL_PERCENT, 100 - TAIL_PERCENT])
-        return self.put(tensor_for(name, shape, low, high))
+        return self.put(tensor_for(name, values.shape[1:], low, high))
 
     def put(self, tensor: Tensor) -> Tensor:
         self.tensors[tensor.name] = tensor
@@ -140,17 +110,29 @@ class _Builder:
         shape = self.shapes[layer.name]
         return self.put(Tensor(name=layer.name, shape=shape, scale=source.scale, zero=source.zero))
 
-    def add(self, layer: Layer, relu: Layer | None) -> None:
+    def add(self, layer: Layer, clamp: Layer | None) -> None:
+        """Quantise ``layer``, and ``clamp``, the relu or relu6 that is done with it."""
         source = self.tensors[self.produced[layer.input]]
+        given = parameters(layer, self.shapes[layer.input]) if layer.kind in WEIGHTED else None
+        value = evaluate(layer, [self.values[name] for name in layer.inputs], given)
         self.rows[layer.name] = (layer.kind, layer.name)
         self.produced[layer.name] = layer.name
+        if clamp:
+            self.rows[clamp.name] = (clamp.kind, layer.name)
+            self.produced[layer.name] = self.produced[clamp.name] = clamp.name
         match layer.kind:
-            case "conv" | "fc":
-                self.add_conv(layer, source, relu)
+            case "conv" | "fc" | "gemm":
+                assert given is not None
+                value = self.add_conv(layer, source, given, value, clamp)
+            case "add":
+                value, result, limits = self.clamped(layer, value, clamp)
+                self.layers.append(add_layer(layer.name, self.summands(layer), result, limits))
+            case "lrn":
+                self.add_lrn(layer, source, value)
             case "maxpool" | "avgpool":
-                self.add_pool(layer, source)
-            case "relu" | "tanh" | "sigmoid":
-                self.add_table(layer.name, layer.kind, source, layer.name)
+                self.add_pool(layer, source, value)
+            case "relu" | "relu6" | "tanh" | "sigmoid":
+                self.add_table(layer.name, layer.kind, source, layer.name, value)
             case "flatten":
                 self.keep(layer, source)
                 self.layers.append(
@@ -158,38 +140,67 @@ class _Builder:
                 )
             case _:
                 self.layers.append(QSoftmax(name=layer.name, kind="softmax", input=source.name))
+        self.values[clamp.name if clamp else layer.name] = value
 
-    def add_conv(self, layer: Layer, source: Tensor, relu: Layer | None) -> None:
-        shape = self.shapes[layer.name]
+    def summands(self, layer: Layer) -> tuple[Tensor, Tensor]:
+        a, b = (self.tensors[self.produced[name]] for name in layer.inputs)
+        return a, b
+
+    def clamped(
+        self, layer: Layer, value: NDArray[np.float32], clamp: Layer | None
+    ) -> tuple[NDArray[np.float32], Tensor, tuple[int, int]]:
+        """The value behind the clamps that requantisation does, its tensor, and the limits (lo, hi) that do them."""
+        kinds = [kind for kind in (layer.activation, clamp.kind if clamp else "") if kind in CLAMPS]
+        for kind in kinds:
+            value = pointwise(kind, value)
+        result = self.calibrated(self.produced[layer.name], value)
+        return value, result, clamp_limits(kinds, result)
+
+    def add_conv(
+        self,
+        layer: Layer,
+        source: Tensor,
+        given: tuple[NDArray[np.float32], NDArray[np.float32]],
+        value: NDArray[np.float32],
+        clamp: Layer | None,
+    ) -> NDArray[np.float32]:
+        """The weighted layer and its table, if it has one; returns the float value behind them."""
         table = layer.activation if layer.activation in FIXED_RANGES else ""
-        if relu:
-            self.rows[relu.name] = ("relu", layer.name)
-            self.produced[layer.name] = self.produced[relu.name] = relu.name
-        output = pre_name(layer.name) if table else self.produced[layer.name]
-        result = self.calibrated(output, shape)
-        weights, bias = parameters(layer)
-        if layer.kind == "fc":
-            weights = weights.reshape(layer.channels, *source.shape)
-        quantized, int_bias, sw = quantize_weights(weights, bias, source.scale)
+        if table:
+            result, limits = self.calibrated(pre_name(layer.name), value), (INT8_MIN, INT8_MAX)
+        else:
+            value, result, limits = self.clamped(layer, value, clamp)
+        quantized, int_bias, sw = quantize_weights(*given, source.scale)
+        kernel = source.shape if layer.kind == "fc" else (1, 1, source.shape[2])
+        if layer.kind != "conv":
+            quantized = quantized.reshape(layer.channels, *kernel)
         depthwise = 1 < layer.groups == layer.channels == source.shape[2]
         kind = "depthwise" if depthwise else layer.kind
         self.rows[layer.name] = (kind, layer.name)
         self.layers.append(
             QConv(
-                name=layer.name, kind=kind, input=source.name, output=output, weights=quantized,
+                name=layer.name, kind=kind, input=source.name, output=result.name, weights=quantized,
                 bias=int_bias, scale=(source.scale * sw).astype(np.float32) / result.scale,
                 stride=layer.stride, pads=layer.pads, dilation=layer.dilation, groups=layer.groups,
-                lo=result.zero if relu or layer.activation == "relu" else INT8_MIN, hi=INT8_MAX,
+                lo=limits[0], hi=limits[1],
             )
         )  # fmt: skip
         if table:
-            self.add_table(f"{layer.name}.{table}", table, result, layer.name)
+            value = pointwise(table, value)
+            self.add_table(f"{layer.name}.{table}", table, result, layer.name, value)
+        return value
 
-    def add_pool(self, layer: Layer, source: Tensor) -> None:
+    def add_lrn(self, layer: Layer, source: Tensor, value: NDArray[np.float32]) -> None:
+        assert layer.norm is not None
+        x = quantize_values(self.values[layer.input], source)
+        result = self.calibrated(layer.name, value)
+        self.layers.append(lrn_layer(layer.name, layer.norm, source, result, x))
+
+    def add_pool(self, layer: Layer, source: Tensor, value: NDArray[np.float32]) -> None:
         if layer.kind == "maxpool":
             self.keep(layer, source)
         else:
-            self.calibrated(layer.name, self.shapes[layer.name])
+            self.calibrated(layer.name, value)
         self.layers.append(
             QPool(
                 name=layer.name, kind=layer.kind, input=source.name, output=layer.name, kernel=layer.kernel,
@@ -198,21 +209,21 @@ class _Builder:
             )
         )  # fmt: skip
 
-    def add_table(self, name: str, kind: str, source: Tensor, output: str) -> None:
+    def add_table(self, name: str, kind: str, source: Tensor, output: str, value: NDArray[np.float32]) -> None:
         if kind in FIXED_RANGES:
             scale, zero = FIXED_RANGES[kind]
             result = self.put(Tensor(name=output, shape=source.shape, scale=scale, zero=zero))
         else:
-            result = self.calibrated(output, source.shape)
+            result = self.calibrated(output, value)
         table = table_for(kind, source, result)
         self.layers.append(QLut(name=name, kind=kind, input=source.name, output=output, table=table))
 
     def finish(self) -> QGraph:
-        outputs = [layer.output for layer in self.layers if not isinstance(layer, QSoftmax)]
-        if not outputs:
+        if all(isinstance(layer, QReshape | QSoftmax) for layer in self.layers):
             raise GraphError(self.graph.name, "no layer runs on the accelerator")
         rows = tuple((layer.name, *self.rows[layer.name]) for layer in self.graph.layers)
         return QGraph(
-            name=self.graph.name, inputs=(self.graph.input,), outputs=(outputs[-1],), tensors=self.tensors,
+            name=self.graph.name, inputs=tuple(name for name, _ in self.graph.inputs),
+            outputs=tuple(self.produced[name] for name in self.graph.results), tensors=self.tensors,
             layers=tuple(self.layers), rows=rows,
         )  # fmt: skip

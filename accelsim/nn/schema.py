@@ -16,14 +16,12 @@ from accelsim.validation import FileModel
 SIZE_LIMIT = 65536
 """Largest side, channel count, kernel or stride of a file: far beyond any network, short of absurd arrays."""
 
-PAIR_SCHEMA = WithJsonSchema(
-    {
-        "anyOf": [
-            {"type": "integer", "minimum": 1},
-            {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2},
-        ]
-    }
-)
+_PAIR = [
+    {"type": "integer", "minimum": 1},
+    {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2},
+]
+PAIR_SCHEMA = WithJsonSchema({"anyOf": _PAIR})
+WINDOW_SCHEMA = WithJsonSchema({"anyOf": [{"const": "global"}, *_PAIR]})
 PADDING_SCHEMA = WithJsonSchema(
     {
         "anyOf": [
@@ -44,6 +42,17 @@ def _pair(value: Any) -> tuple[int, int]:
     values = value if isinstance(value, list) else [value, value]
     if len(values) != 2 or not all(_whole(v, 1) for v in values):
         raise ValueError(f"expected a whole number from 1 to {SIZE_LIMIT} or [height, width], got {value}")
+    return (values[0], values[1])
+
+
+def _window(value: Any) -> Any:
+    """(height, width) of a pooling kernel, or the word global."""
+    if value == "global":
+        return value
+    values = value if isinstance(value, list) else [value, value]
+    if len(values) != 2 or not all(_whole(v, 1) for v in values):
+        words = f"a whole number from 1 to {SIZE_LIMIT}, [height, width] or the word global"
+        raise ValueError(f"expected {words}, got {value}")
     return (values[0], values[1])
 
 
@@ -72,15 +81,22 @@ Name: TypeAlias = Annotated[str, AfterValidator(_name)]
 FileName: TypeAlias = Annotated[str, Field(min_length=1)]
 Size: TypeAlias = Annotated[int, Field(ge=1, le=SIZE_LIMIT)]
 Pair: TypeAlias = Annotated[Any, AfterValidator(_pair), PAIR_SCHEMA]
+Window: TypeAlias = Annotated[Any, AfterValidator(_window), WINDOW_SCHEMA]
 Padding: TypeAlias = Annotated[Any, AfterValidator(_padding), PADDING_SCHEMA]
-Activation: TypeAlias = Literal["relu", "tanh", "sigmoid"] | None
+Activation: TypeAlias = Literal["relu", "relu6", "tanh", "sigmoid"] | None
+Real: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-class LayerKeys(FileModel):
+class NamedKeys(FileModel):
     """What every layer has."""
 
     name: Name = Field(description="letters, digits, `_` and `-`; unique in the file")
+
+
+class LayerKeys(NamedKeys):
+    """What layers with one input have, gemms apart."""
+
     input: Name | None = Field(None, description="the layer or network input it reads; the one above if missing")
 
 
@@ -98,7 +114,7 @@ class ConvKeys(LayerKeys):
     )
     dilation: Pair = Field((1, 1), description="number or [height, width]")
     groups: Size = Field(1, description="divides input and output channels")
-    activation: Activation = Field(None, description="`relu`, `tanh` or `sigmoid` of the output")
+    activation: Activation = Field(None, description="`relu`, `relu6`, `tanh` or `sigmoid` of the output")
 
 
 class FcKeys(LayerKeys):
@@ -106,13 +122,48 @@ class FcKeys(LayerKeys):
 
     kind: Literal["fc"]
     channels: Size = Field(description="outputs")
-    activation: Activation = Field(None, description="`relu`, `tanh` or `sigmoid` of the output")
+    activation: Activation = Field(None, description="as for `conv`")
+
+
+class GemmKeys(NamedKeys):
+    """Product of a matrix (m x k) and a constant one (k x n), as one image of height 1 and width m."""
+
+    kind: Literal["gemm"]
+    input: Name | None = Field(
+        None,
+        description="the layer or network input it reads, of shape [1, m, k]; if missing, a network input of its "
+        "own, `<name>.in`",
+    )
+    m: Size = Field(description="rows of the input and of the result")
+    k: Size = Field(description="columns of the input, rows of the constant matrix")
+    n: Size = Field(description="columns of the constant matrix and of the result")
+    activation: Activation = Field(None, description="as for `conv`")
+
+
+class AddKeys(NamedKeys):
+    """Sum of two tensors of one shape, value by value."""
+
+    kind: Literal["add"]
+    inputs: Annotated[list[Name], Field(min_length=2, max_length=2)] = Field(
+        description="the two layers or network inputs it reads"
+    )
+    activation: Literal["relu", "relu6"] | None = Field(None, description="`relu` or `relu6` of the sum")
+
+
+class LrnKeys(LayerKeys):
+    """Local response normalisation over channels."""
+
+    kind: Literal["lrn"]
+    size: Size = Field(description="channels in the window")
+    alpha: Real = Field(1e-4, description="weight of the mean of squares")
+    beta: Real = Field(0.75, description="exponent")
+    k: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(1.0, description="what is added, above 0")
 
 
 class PoolKeys(LayerKeys):
     """Pooling over windows; every window must hold a real pixel."""
 
-    kernel: Pair = Field(description="number or [height, width]")
+    kernel: Window = Field(description="number, [height, width] or `global` (the whole image)")
     stride: Pair | None = Field(None, description="number or [height, width]; the kernel if missing")
     padding: Padding = Field((0, 0, 0, 0), description="as for `conv`")
 
@@ -133,7 +184,7 @@ class AvgPoolKeys(PoolKeys):
 class PointwiseKeys(LayerKeys):
     """A function of every value."""
 
-    kind: Literal["relu", "tanh", "sigmoid"]
+    kind: Literal["relu", "relu6", "tanh", "sigmoid"]
 
 
 class FlattenKeys(LayerKeys):
@@ -149,15 +200,24 @@ class SoftmaxKeys(LayerKeys):
 
 
 LayerUnion: TypeAlias = Annotated[
-    ConvKeys | FcKeys | MaxPoolKeys | AvgPoolKeys | PointwiseKeys | FlattenKeys | SoftmaxKeys,
+    ConvKeys
+    | FcKeys
+    | GemmKeys
+    | MaxPoolKeys
+    | AvgPoolKeys
+    | AddKeys
+    | LrnKeys
+    | PointwiseKeys
+    | FlattenKeys
+    | SoftmaxKeys,
     Field(discriminator="kind"),
 ]
 
 
 class InputKeys(FileModel):
-    """The network input."""
+    """A network input."""
 
-    name: Name = Field("input", description="what the first layer reads")
+    name: Name = Field("input", description="what layers call it; required in `inputs`")
     shape: Annotated[list[Size], Field(min_length=3, max_length=3)] = Field(
         description="[height, width, channels] of one image"
     )
@@ -200,8 +260,16 @@ class WorkloadFile(FileModel):
 
     schema_: Literal[1] = Field(alias="schema", description="version of this layout")
     name: Name | None = Field(None, description="shown in reports; the file's name if missing")
-    input: InputKeys = Field(description="the network input")
+    input: InputKeys | None = Field(None, description="the network input")
+    inputs: Annotated[list[InputKeys], Field(min_length=1)] | None = Field(
+        None, description="several network inputs, instead of `input`"
+    )
     layers: Annotated[list[LayerUnion], Field(min_length=1)] = Field(description="in order of computation")
+    outputs: Annotated[list[Name], Field(min_length=1)] | None = Field(
+        None,
+        description="the layers whose values are wanted; if missing, the last one, and each gemm with an input of "
+        "its own that no layer reads",
+    )
     weights: FileName | None = Field(
         None, description="`.npz` beside the workload file; seeded random weights if missing"
     )

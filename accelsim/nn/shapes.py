@@ -27,8 +27,11 @@ Shape: TypeAlias = tuple[int, int, int]
 """One image: (h, w, c)."""
 
 WINDOWED = ("conv", "maxpool", "avgpool")
-POINTWISE = ("relu", "tanh", "sigmoid")
-KINDS = ("conv", "fc", "maxpool", "avgpool", "relu", "tanh", "sigmoid", "flatten", "softmax")
+WEIGHTED = ("conv", "fc", "gemm")
+POINTWISE = ("relu", "relu6", "tanh", "sigmoid")
+KINDS = (*WEIGHTED, "maxpool", "avgpool", "add", "lrn", *POINTWISE, "flatten", "softmax")
+
+UNREAD_HINT = "only the last layer is an output, unless `outputs` names others"
 
 
 def output_size(size: int, kernel: int, stride: int, before: int, after: int, dilation: int = 1) -> int:
@@ -84,21 +87,27 @@ def window_counts(
     return np.multiply.outer(rows, cols)
 
 
-def layer_shape(layer: Layer, shape: Shape) -> Shape:
-    """Output shape of one layer for the input ``shape``.
+def layer_shape(layer: Layer, *inputs: Shape) -> Shape:
+    """Output shape of one layer for the shapes it reads.
 
-    Raises ShapeError when it is impossible: no window fits, groups do not divide, weights of another shape.
+    Raises ShapeError when it is impossible: no window fits, groups do not divide, summands or weights of another shape.
     """
     if layer.kind not in KINDS:
         raise GraphError(layer.name, f"unknown kind '{layer.kind}'", "one of " + ", ".join(KINDS))
-    h, w, c = shape
-    if layer.kind in ("conv", "fc") and layer.channels < 1:
+    shape = h, w, c = inputs[0]
+    if layer.kind in WEIGHTED and layer.channels < 1:
         raise ShapeError(layer.name, f"channels must be at least 1, got {layer.channels}", key="channels")
+    if layer.kind == "add" and inputs[0] != inputs[-1]:
+        texts = [f"'{name}' is {list(size)}" for name, size in zip(layer.inputs, inputs)]
+        raise ShapeError(layer.name, "both inputs must have one shape", " and ".join(texts), "inputs")
+    if layer.kind == "gemm" and shape != (1, *layer.matrix):
+        wanted = f"m = {layer.matrix[0]} and k = {layer.matrix[1]} need an input of shape {[1, *layer.matrix]}"
+        raise ShapeError(layer.name, wanted, f"it is {list(shape)}")
     if layer.kind == "flatten":
         return (1, 1, h * w * c)
-    if layer.kind == "fc":
+    if layer.kind in ("fc", "gemm"):
         _check_parameters(layer, shape)
-        return (1, 1, layer.channels)
+        return (1, w if layer.kind == "gemm" else 1, layer.channels)
     if layer.kind not in WINDOWED:
         return shape
     p, q = _window_shape(layer, shape)
@@ -110,26 +119,42 @@ def layer_shape(layer: Layer, shape: Shape) -> Shape:
 
 
 def infer_shapes(graph: Graph) -> dict[str, Shape]:
-    """(h, w, c) of the network input and of every layer's output, by name.
+    """(h, w, c) of every network input and of every layer's output, by name.
 
     Raises GraphError naming the first layer that is impossible, and the numbers.
     """
-    if min(graph.input_shape) < 1:
-        raise GraphError(graph.input, f"input shape {list(graph.input_shape)} has no elements")
-    shapes: dict[str, Shape] = {graph.input: graph.input_shape}
+    shapes: dict[str, Shape] = {}
+    for name, shape in graph.inputs:
+        if min(shape) < 1:
+            raise GraphError(name, f"input shape {list(shape)} has no elements")
+        shapes[name] = shape
     for index, layer in enumerate(graph.layers):
         if layer.name in shapes:
             raise GraphError(layer.name, "this name is used twice")
-        if layer.input not in shapes:
-            raise GraphError(layer.name, f"its input '{layer.input}' is not an earlier layer")
+        for name in layer.inputs:
+            if name not in shapes:
+                raise GraphError(layer.name, f"its input '{name}' is not an earlier layer")
         if layer.kind == "softmax" and index != len(graph.layers) - 1:
             raise GraphError(layer.name, "softmax runs on the host and can only be the last layer")
-        shapes[layer.name] = layer_shape(layer, shapes[layer.input])
-    used = {layer.input for layer in graph.layers}
-    for layer in graph.layers[:-1]:
-        if layer.name not in used:
-            raise GraphError(layer.name, "no layer uses its output", "only the last layer may be an output")
+        shapes[layer.name] = layer_shape(layer, *(shapes[name] for name in layer.inputs))
+    _check_uses(graph)
     return shapes
+
+
+def _check_uses(graph: Graph) -> None:
+    """Every value is read by a layer or by the host."""
+    layers = [layer.name for layer in graph.layers]
+    for name in graph.outputs:
+        if name not in layers:
+            raise GraphError(name, "is no layer and cannot be an output")
+    used = {name for layer in graph.layers for name in layer.inputs} | set(graph.results)
+    used |= {layer.name for layer in graph.layers if layer.kind == "softmax"}
+    for name, _ in graph.inputs:
+        if name not in used:
+            raise GraphError(name, "no layer reads this input")
+    for name in layers:
+        if name not in used:
+            raise GraphError(name, "no layer uses its output", UNREAD_HINT)
 
 
 def _window_shape(layer: Layer, shape: Shape) -> tuple[int, int]:
@@ -186,13 +211,15 @@ def _check_groups(layer: Layer, c: int) -> None:
 
 
 def parameter_shapes(layer: Layer, shape: Shape) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """(weights, bias) shapes of a conv or fc layer that reads ``shape``; empty for other kinds."""
+    """(weights, bias) shapes of a conv, fc or gemm layer that reads ``shape``; empty for other kinds."""
     h, w, c = shape
     match layer.kind:
         case "conv":
             return (layer.channels, *layer.kernel, c // layer.groups), (layer.channels,)
         case "fc":
             return (layer.channels, h * w * c), (layer.channels,)
+        case "gemm":
+            return (layer.channels, c), (layer.channels,)
         case _:
             return (), ()
 

@@ -9,10 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.errors import GraphError
 from accelsim.nn.dataset import as_float32, read_arrays
-from accelsim.nn.graph import Graph, Layer
+from accelsim.nn.graph import Draw, Graph, Layer
 from accelsim.nn.shapes import Shape, infer_shapes, parameter_shapes
 from accelsim.spelling import suggest
+
+Array = NDArray[np.float32]
+
+SPREAD = 0.4  # of the logarithm of a channel's weights
+BIAS = 0.1
+INPUT_POWER = 1 / 3  # mean square of what is uniform in -1..1
+KEPT_POWER = {"relu": 0.5, "relu6": 0.5, "tanh": 0.4, "sigmoid": 0.3}
+"""About what a function leaves of the mean square of a symmetric value around 1."""
 
 
 def file_weights(graph: Graph, path: Path) -> tuple[Graph, list[tuple[str, str, str]]]:
@@ -28,7 +37,7 @@ def file_weights(graph: Graph, path: Path) -> tuple[Graph, list[tuple[str, str, 
     wanted: list[str] = []
     for layer in graph.layers:
         expected = parameter_shapes(layer, shapes[layer.input])
-        found: list[NDArray[np.float32] | None] = [None, None]
+        found: list[Array | None] = [None, None]
         for index, suffix in enumerate(("weight", "bias")):
             name = f"{layer.name}.{suffix}"
             if not expected[index]:
@@ -51,27 +60,56 @@ def file_weights(graph: Graph, path: Path) -> tuple[Graph, list[tuple[str, str, 
 
 
 def random_weights(graph: Graph, seed: int) -> Graph:
-    """The graph with random weights: zero mean, spread per output channel, small biases.
+    """The graph with random weights, each layer's made from ``seed`` and its name when :func:`parameters` is asked.
 
-    The variance follows the reduction length, so that signals neither fade nor grow over many layers.
+    Weights are uniform around 0, with a spread of their own per output channel, and sized by the reduction length and
+    by what the layer reads, so that every layer's sums have about mean square 1, however deep the network is; biases
+    are normal.
     """
-    rng = np.random.default_rng(seed)
     shapes = infer_shapes(graph)
-    layers = [_randomized(layer, shapes[layer.input], rng) for layer in graph.layers]
+    power = {name: INPUT_POWER for name, _ in graph.inputs}
+    layers = []
+    for layer in graph.layers:
+        result = sum(power[name] for name in layer.inputs)
+        expected, _ = parameter_shapes(layer, shapes[layer.input])
+        if expected:
+            deviation = float(1 / np.sqrt(np.prod(expected[1:]) * result))
+            layer = dataclasses.replace(layer, draw=Draw(seed=seed, deviation=deviation))
+            result = 1.0
+        power[layer.name] = result * KEPT_POWER.get(layer.activation or layer.kind, 1.0)
+        layers.append(layer)
     return dataclasses.replace(graph, layers=tuple(layers))
 
 
-def _randomized(layer: Layer, shape: Shape, rng: np.random.Generator) -> Layer:
-    expected, _ = parameter_shapes(layer, shape)
-    if not expected:
-        return layer
-    fan_in = int(np.prod(expected[1:]))
-    spread = np.exp(rng.normal(0, 0.4, layer.channels)).astype(np.float32)
-    spread *= np.float32(np.sqrt(2 / fan_in))
-    weights = rng.standard_normal(expected, dtype=np.float32)
-    weights *= spread.reshape(-1, *[1] * (len(expected) - 1))
-    bias = rng.normal(0, 0.1, layer.channels).astype(np.float32)
-    return dataclasses.replace(layer, weights=weights, bias=bias)
+def parameters(layer: Layer, shape: Shape) -> tuple[Array, Array]:
+    """Weights and bias of a conv, fc or gemm layer that reads ``shape``; a missing bias is zero.
+
+    Raises GraphError without weights, or when some are not finite.
+    """
+    if layer.draw is not None:
+        return _drawn(layer, layer.draw, parameter_shapes(layer, shape)[0])
+    if layer.weights is None:
+        raise GraphError(layer.name, "has no weights")
+    bias = np.zeros(layer.channels, np.float32) if layer.bias is None else layer.bias
+    if not (np.isfinite(layer.weights).all() and np.isfinite(bias).all()):
+        raise GraphError(layer.name, "weights or bias hold values that are not finite")
+    return layer.weights, bias
+
+
+def name_number(name: str) -> int:
+    """A name as a number, to seed what belongs to it and to nothing else."""
+    return int.from_bytes(name.encode(), "big")
+
+
+def _drawn(layer: Layer, draw: Draw, expected: tuple[int, ...]) -> tuple[Array, Array]:
+    rng = np.random.Generator(np.random.SFC64([draw.seed, name_number(layer.name)]))
+    spread = np.exp(rng.normal(-(SPREAD**2), SPREAD, layer.channels))  # of mean square 1
+    bias = rng.normal(0, BIAS, layer.channels).astype(np.float32)
+    weights = rng.random(expected, dtype=np.float32)
+    weights -= np.float32(0.5)  # of deviation sqrt(1 / 12)
+    scale = (np.sqrt(12) * draw.deviation * spread).astype(np.float32)
+    weights *= scale.reshape(-1, *[1] * (len(expected) - 1))
+    return weights, bias
 
 
 def _problem(array: NDArray[Any], expected: tuple[int, ...]) -> str:

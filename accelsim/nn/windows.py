@@ -35,3 +35,13 @@ def windows(
     sn, sh, sw, sc = padded.strides
     strides = (sn, sh * stride[0], sw * stride[1], sh * dilation[0], sw * dilation[1], sc)
     return as_strided(padded, (n, p, q, *kernel, c), strides, writeable=False)
+
+
+def band_sum(values: NDArray[Any], size: int) -> NDArray[Any]:
+    """Sums over the channels ``c - size//2 .. c + (size - 1)//2`` that exist; same shape and type."""
+    total = np.zeros_like(values)
+    c = values.shape[-1]
+    for step in range(-min(size // 2, c - 1), min((size - 1) // 2, c - 1) + 1):
+        low, high = max(0, -step), min(c, c - step)  # channels whose neighbour at this distance exists
+        total[..., low:high] += values[..., low + step : high + step]
+    return total

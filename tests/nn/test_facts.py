@@ -40,7 +40,7 @@ def test_counts_of_random_networks(graph):
 
 
 def quantized(*layers: Layer, shape: tuple[int, int, int] = (8, 8, 3)):
-    graph = random_weights(Graph(name="g", input="x", input_shape=shape, layers=layers), 0)
+    graph = random_weights(Graph(name="g", inputs=(("x", shape),), layers=layers), 0)
     return quantize(graph, random_inputs(shape, 2, 0))
 
 

@@ -13,7 +13,7 @@ from accelsim.errors import GraphError
 from accelsim.nn import golden
 from accelsim.nn.graph import QConv, QGraph, Tensor
 from tests.oracles import nn as oracle
-from tests.strategies import WEIGHT_MODES, inputs_for, network_cases, random_weights
+from tests.strategies import WEIGHT_MODES, inputs_for, network_cases, random_weights, wide_cases
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -26,6 +26,16 @@ def test_every_tensor_equals_nested_loops(case):
     assert got.keys() == expected.keys() == graph.tensors.keys()
     for name, values in expected.items():
         assert got[name].dtype == np.int8
+        np.testing.assert_array_equal(got[name], values, err_msg=name)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(wide_cases(max_hw=6, max_c=6))
+def test_every_tensor_of_wide_networks_equals_nested_loops(case):
+    graph, feeds = case
+    got, expected = golden.run(graph, feeds), oracle.run(graph, feeds)
+    assert got.keys() == expected.keys() == graph.tensors.keys()
+    for name, values in expected.items():
         np.testing.assert_array_equal(got[name], values, err_msg=name)
 
 

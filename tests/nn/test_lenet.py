@@ -18,7 +18,7 @@ from accelsim.nn.facts import network_facts
 from accelsim.nn.forward import forward
 from accelsim.nn.graph import Graph, Layer
 from accelsim.nn.loader import load_network
-from accelsim.nn.quantize import dequantize, quantize_values
+from accelsim.nn.scales import dequantize, quantize_values
 
 WORKLOADS = folder("workloads")
 NAMES = ("lenet", "lenet_tanh")
@@ -85,7 +85,7 @@ def test_the_32x32_form_of_lenet_5(name):
 def test_the_trainers_gradients_equal_difference_quotients(layers):
     script = trainer()
     fc = Layer(name="fc", kind="fc", input=layers[-1].name, channels=4)
-    graph = Graph(name="g", input="x", input_shape=(6, 5, 2), layers=(*layers, fc))
+    graph = Graph(name="g", inputs=(("x", (6, 5, 2)),), layers=(*layers, fc))
     rng = np.random.default_rng(3)
     parameters = script.initial(graph, rng)
     x, labels = rng.normal(0, 1, (5, 6, 5, 2)).astype(np.float32), rng.integers(0, 4, 5)

@@ -12,7 +12,7 @@ import pytest
 from accelsim.errors import ConfigError, ConfigErrors
 from accelsim.nn import golden
 from accelsim.nn.loader import load_network
-from accelsim.nn.quantize import quantize_values
+from accelsim.nn.scales import quantize_values
 
 HEAD = "schema: 1\ninput: {shape: [8, 8, 2]}\n"
 LAYERS = HEAD + """\
@@ -71,7 +71,7 @@ layers:
     assert (p1.kernel, p1.stride, p1.pads, p1.count_include_pad) == ((2, 3), (1, 1), (1, 1, 1, 1), True)
     assert (p2.stride, p2.count_include_pad, p2.input) == ((2, 2), False, "p1")
     assert (network.name, network.method, network.classes, network.dataset) == ("every", "percentile", ("a", "b"), None)
-    assert network.calibration.shape == (5, 12, 10, 4)
+    assert network.calibration["image"].shape == (5, 12, 10, 4)
     assert network.inputs(2).shape == (2, 12, 10, 4)
     np.testing.assert_array_equal(network.inputs(2)[:1], network.inputs(1))
     kinds = [kind for _, kind, _ in network.quantize().rows]
@@ -97,7 +97,7 @@ def test_without_weights_they_are_random_repeatable_and_alive(tmp_path):
     path = write(tmp_path, f"{HEAD}layers:\n{deep}  - {{name: f, kind: fc, channels: 10}}\n")
     network, again = load_network(path), load_network(path)
     q = network.quantize()
-    for layer, other in zip(network.graph.layers, again.graph.layers):
+    for layer, other in zip(q.layers, again.quantize().layers):
         np.testing.assert_array_equal(layer.weights, other.weights)
     values = golden.run(q, quantize_values(network.inputs(2), q.tensors[q.input]))
     for name, tensor in q.tensors.items():
@@ -115,7 +115,7 @@ def test_a_data_set_gives_inputs_and_calibration(tmp_path):
     path = write(tmp_path, text + "dataset: {file: d.npz, divide: 8, resize: 6, method: nearest, border: 1}\n")
     network = load_network(path)
     assert network.dataset is not None
-    assert network.calibration.shape == (12, 8, 8, 1)
+    assert network.calibration["input"].shape == (12, 8, 8, 1)
     np.testing.assert_array_equal(network.dataset.labels("test"), [9, 8, 7, 6, 5])
     wanted = np.pad(np.kron(images[19] / np.float32(8), np.ones((2, 2), np.float32)), 1)
     np.testing.assert_array_equal(network.inputs(1)[0, :, :, 0], wanted)
@@ -126,7 +126,7 @@ def test_calibration_from_a_file(tmp_path):
     values = np.random.default_rng(0).normal(0, 1, (6, 8, 8, 2))
     np.save(tmp_path / "x.npy", values)
     network = load_network(write(tmp_path, LAYERS + "calibration: {file: x.npy, images: 4}\n"))
-    np.testing.assert_array_equal(network.calibration, values[:4].astype(np.float32))
+    np.testing.assert_array_equal(network.calibration["input"], values[:4].astype(np.float32))
 
 
 @pytest.mark.parametrize(
@@ -163,13 +163,13 @@ layers:
 """)  # fmt: skip
     assert mistakes(path) == [
         "net.yaml:2:16: input.shape: must have at least 3 elements, got 2",
-        "net.yaml:3:1: sead: unknown key (did you mean 'seed'? allowed: schema, name, input, layers, weights, dataset, calibration, classes, seed)",
-        "net.yaml:5:21: layers[0].kind: 'convv' is not allowed (did you mean 'conv'? allowed: conv, fc, maxpool, avgpool, relu, tanh, sigmoid, flatten, softmax)",
+        "net.yaml:3:1: sead: unknown key (did you mean 'seed'? allowed: schema, name, input, inputs, layers, outputs, weights, dataset, calibration, classes, seed)",
+        "net.yaml:5:21: layers[0].kind: 'convv' is not allowed (did you mean 'conv'? allowed: conv, fc, gemm, maxpool, avgpool, add, lrn, relu, relu6, tanh, sigmoid, flatten, ...)",
         "net.yaml:6:37: layers[1].channels: must be at least 1, got -3",
         "net.yaml:6:52: layers[1].strid: unknown key (did you mean 'stride'? allowed: name, input, kind, channels, kernel, stride, padding, dilation, groups, activation)",
-        "net.yaml:7:38: layers[2].kernel: expected a whole number from 1 to 65536 or [height, width], got [2, 2, 2]",
+        "net.yaml:7:38: layers[2].kernel: expected a whole number from 1 to 65536, [height, width] or the word global, got [2, 2, 2]",
         "net.yaml:7:58: layers[2].padding: expected a whole number from 0 to 65536, [height, width], [top, bottom, left, right] or the word same, got big",
-        "net.yaml:8:50: layers[3].activation: 'rellu' is not allowed (did you mean 'relu'? allowed: relu, tanh, sigmoid)",
+        "net.yaml:8:50: layers[3].activation: 'rellu' is not allowed (did you mean 'relu'? allowed: relu, relu6, tanh, sigmoid)",
         "net.yaml:9:12: layers[4].name: expected letters, digits, _ and -, got 'e/f'",
         "net.yaml:11:5: layers[6].kind: is missing",
     ]  # fmt: skip
@@ -208,7 +208,7 @@ layers:
 def test_a_layer_that_nobody_reads(tmp_path):
     layers = "layers: [{name: a, kind: relu}, {name: b, kind: relu, input: input}]\n"
     assert mistakes(write(tmp_path, HEAD + layers)) == [
-        "net.yaml:3:17: layers[0].name: no layer reads 'a' (only the last layer may be an output)"
+        "net.yaml:3:17: layers[0].name: no layer reads 'a' (only the last layer is an output, unless `outputs` names others)"
     ]
 
 

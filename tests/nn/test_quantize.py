@@ -16,14 +16,16 @@ from accelsim.nn import golden
 from accelsim.nn.forward import forward
 from accelsim.nn.graph import Graph, Layer, QConv, QLut, Tensor
 from accelsim.nn.loader import random_inputs
-from accelsim.nn.quantize import dequantize, quantize, quantize_values, quantize_weights, table_for, tensor_for
-from accelsim.nn.weights import random_weights
+from accelsim.nn.quantize import quantize
+from accelsim.nn.scales import dequantize, quantize_values, quantize_weights, tensor_for
+from accelsim.nn.tables import table_for
+from accelsim.nn.weights import parameters, random_weights
 
 finite = st.floats(-1e6, 1e6, width=32)
 
 
 def network(*layers: Layer, shape=(8, 8, 3), seed=0) -> Graph:
-    return random_weights(Graph(name="g", input="x", input_shape=shape, layers=layers), seed)
+    return random_weights(Graph(name="g", inputs=(("x", shape),), layers=layers), seed)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -66,8 +68,7 @@ def test_scales_are_float32_at_each_step():
     layer = q.layers[0]
     assert isinstance(layer, QConv)
     sx, sy = q.tensors["x"].scale, q.tensors["a"].scale
-    weights = graph.layers[0].weights
-    assert weights is not None
+    weights, _ = parameters(graph.layers[0], (8, 8, 3))
     differs = 0
     for c in range(16):
         sw = np.float32(float(np.abs(weights[c]).max()) / 127)
@@ -194,7 +195,7 @@ def test_all_zero_networks_quantise_and_run():
         weights=np.zeros((4, 3, 3, 3), np.float32), bias=np.array([0, 1, -1, 1e-30], np.float32),
     )  # fmt: skip
     pool = Layer(name="p", kind="avgpool", input="a", kernel=(2, 2))
-    graph = Graph(name="g", input="x", input_shape=(8, 8, 3), layers=(conv, pool))
+    graph = Graph(name="g", inputs=(("x", (8, 8, 3)),), layers=(conv, pool))
     q = quantize(graph, np.zeros((2, 8, 8, 3), np.float32))
     out = golden.run(q, np.zeros((1, 8, 8, 3), np.int8))
     real = dequantize(out["p"], q.tensors["p"])
@@ -212,8 +213,8 @@ CONV = Layer(name="a", kind="conv", input="x", kernel=(3, 3), channels=4)
         (network(CONV), np.full((2, 8, 8, 3), 3e38, np.float32), "a: calibration gives values that are not finite"),
         (network(CONV), BAD[:0], "x: expected inputs of shape [N, 8, 8, 3], got [0, 8, 8, 3]"),
         (network(CONV), BAD[0], "x: expected inputs of shape [N, 8, 8, 3], got [8, 8, 3]"),
-        (Graph(name="g", input="x", input_shape=(8, 8, 3), layers=(CONV,)), BAD * 0, "a: has no weights"),
-        (Graph(name="g", input="x", input_shape=(8, 8, 3), layers=(Layer(name="s", kind="softmax", input="x"),)), np.zeros((1, 8, 8, 3)), "g: no layer runs on the accelerator"),
+        (Graph(name="g", inputs=(("x", (8, 8, 3)),), layers=(CONV,)), np.zeros((1, 8, 8, 3)), "a: has no weights"),
+        (Graph(name="g", inputs=(("x", (8, 8, 3)),), layers=(Layer(name="s", kind="softmax", input="x"),)), np.zeros((1, 8, 8, 3)), "g: no layer runs on the accelerator"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_quantised_is_refused(graph, x, text):
@@ -223,8 +224,9 @@ def test_what_cannot_be_quantised_is_refused(graph, x, text):
 
 
 def test_weights_must_be_finite():
-    layer = dataclasses.replace(network(CONV).layers[0], bias=np.array([0, np.inf, 0, 0], np.float32))
-    graph = Graph(name="g", input="x", input_shape=(8, 8, 3), layers=(layer,))
+    bias = np.array([0, np.inf, 0, 0], np.float32)
+    layer = dataclasses.replace(CONV, weights=np.ones((4, 3, 3, 3), np.float32), bias=bias)
+    graph = Graph(name="g", inputs=(("x", (8, 8, 3)),), layers=(layer,))
     with pytest.raises(GraphError, match=r"^a: weights or bias hold values that are not finite$"):
         quantize(graph, random_inputs((8, 8, 3), 1, 0))
 

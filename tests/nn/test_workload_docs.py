@@ -9,12 +9,14 @@ import pytest
 
 from accelsim.nn import schema
 from accelsim.nn.loader import load_network
+from accelsim.nn.shapes import KINDS
 from accelsim.validation import FileModel
 
 PAGE = (Path(__file__).parents[2] / "docs" / "workloads.md").read_text(encoding="utf-8")
 MODELS = [
-    schema.WorkloadFile, schema.InputKeys, schema.DatasetKeys, schema.CalibrationKeys, schema.LayerKeys,
-    schema.ConvKeys, schema.FcKeys, schema.PoolKeys, schema.AvgPoolKeys,
+    schema.WorkloadFile, schema.InputKeys, schema.DatasetKeys, schema.CalibrationKeys, schema.NamedKeys,
+    schema.LayerKeys, schema.ConvKeys, schema.FcKeys, schema.GemmKeys, schema.PoolKeys, schema.AvgPoolKeys,
+    schema.AddKeys, schema.LrnKeys,
 ]  # fmt: skip
 
 
@@ -53,5 +55,5 @@ def test_the_example_of_the_page_loads(tmp_path):
 
 def test_the_json_schema_names_every_kind():
     text = str(schema.workload_json_schema())
-    for kind in ("conv", "fc", "maxpool", "avgpool", "relu", "tanh", "sigmoid", "flatten", "softmax"):
+    for kind in KINDS:
         assert f"'{kind}'" in text

@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.nn.graph import QConv, QGraph, QLut, QPool, QReshape, QSoftmax, Tensor
+from accelsim.nn.graph import QAdd, QConv, QGraph, QLrn, QLut, QPool, QReshape, QSoftmax, Tensor, sources
 
 
 def wrap(value: int) -> int:
@@ -47,21 +47,29 @@ def requantize(acc: int, bias: int, scale: float, zero: int, low: int, high: int
     return min(max(half_even(product) + zero, low), high)
 
 
-def run(graph: QGraph, inputs: NDArray[np.int8]) -> dict[str, NDArray[np.int8]]:
+def run(graph: QGraph, inputs: NDArray[np.int8] | dict[str, NDArray[np.int8]]) -> dict[str, NDArray[np.int8]]:
     """Every tensor of the network, int8 (n, h, w, c)."""
-    values = {graph.input: inputs}
+    values = dict(inputs) if isinstance(inputs, dict) else {graph.input: inputs}
     for layer in graph.layers:
         if isinstance(layer, QSoftmax):
             continue
-        source, result = graph.tensors[layer.input], graph.tensors[layer.output]
-        images = [image.tolist() for image in values[layer.input]]
-        outputs = [one_image(layer, image, source, result) for image in images]
-        values[layer.output] = np.array(outputs, dtype=np.int8).reshape(len(images), *result.shape)
+        tensors = [graph.tensors[name] for name in (*sources(layer), layer.output)]
+        stacks = zip(*(values[name].tolist() for name in sources(layer)))
+        outputs = [one_image(layer, *images, *tensors) for images in stacks]
+        values[layer.output] = np.array(outputs, dtype=np.int8).reshape(len(outputs), *tensors[-1].shape)
     return values
 
 
-def one_image(layer, image, source: Tensor, result: Tensor):
-    """Nested lists [h][w][c] to nested lists (or a flat list) of the layer's output."""
+def one_image(layer, image, *more):
+    """Nested lists [h][w][c] to nested lists (or a flat list) of the layer's output.
+
+    The inputs' values are followed by the inputs' tensors and the output's.
+    """
+    if isinstance(layer, QAdd):
+        return add(layer, image, *more)
+    source, result = more
+    if isinstance(layer, QLrn):
+        return lrn(layer, image, source, result)
     if isinstance(layer, QConv):
         return conv(layer, image, source, result)
     if isinstance(layer, QPool):
@@ -119,6 +127,34 @@ def pool(layer: QPool, image, source: Tensor, result: Tensor):
                 acc = sum(v - source.zero for v in window)
                 out[y][x][d] = requantize(acc, 0, scale, result.zero, layer.lo, layer.hi)
     return out
+
+
+def add(layer: QAdd, first, second, a: Tensor, b: Tensor, result: Tensor):
+    """The factors, bias and scale are worked out again from the tensors, as fractions."""
+    larger = max(Fraction(float(a.scale)), Fraction(float(b.scale)))
+    ma, mb = (half_even(Fraction(float(t.scale)) / larger * 2**22) for t in (a, b))
+    scale = float(to_float32(larger / 2**22 / Fraction(float(result.scale))))
+    return [
+        [
+            [
+                requantize(wrap(x * ma + y * mb), -(a.zero * ma + b.zero * mb), scale, result.zero, layer.lo, layer.hi)
+                for x, y in zip(pixel, other)
+            ]
+            for pixel, other in zip(row, others)
+        ]
+        for row, others in zip(first, second)
+    ]
+
+
+def lrn(layer: QLrn, image, source: Tensor, result: Tensor):
+    def one(pixel, channel: int) -> int:
+        below, above = channel - layer.size // 2, channel + (layer.size - 1) // 2
+        total = sum(int(layer.square[v + 128]) for d, v in enumerate(pixel) if below <= d <= above)
+        index = requantize(total, 0, float(layer.index_scale), layer.index_zero, -128, 127)
+        product = (pixel[channel] - source.zero) * int(layer.factor[index + 128])
+        return requantize(product, 0, float(layer.scale), result.zero, -128, 127)
+
+    return [[[one(pixel, channel) for channel in range(len(pixel))] for pixel in row] for row in image]
 
 
 def touched_bytes(layer, source: Tensor, result: Tensor) -> int:
