@@ -1,38 +1,34 @@
-"""The constants of every operation in DRAM: weight pieces, bias and scale rows, tables, in the order of their use."""
+"""The constants of every operation in DRAM: weight slabs, bands, parameter rows and tables, in the order of their use."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accelsim.arch import Arch
+from accelsim.compiler.bands import Band, band_weights
 from accelsim.compiler.layout import DramLayout
-from accelsim.compiler.ops import MatOp, Op, VecOp
-from accelsim.compiler.packing import param_rows, slab_data, slabs, weight_runs
-from accelsim.compiler.tile import Plan
+from accelsim.compiler.ops import AddOp, DepthwiseOp, LrnOp, Lowered, MatOp, Op, VecOp, folded_bias
+from accelsim.compiler.packing import Packing, narrowed, param_rows, slab_data, slab_rows, slabs, weight_runs
+from accelsim.compiler.plan import Plan
 from accelsim.nn.graph import average_scale
+
+Rows = NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParamGroup:
-    """Blocks ``first .. first + count`` whose bias and scale rows are loaded by one instruction."""
+    """Entries ``first .. first + count`` whose rows are loaded by one instruction; ``rows`` each, ``lanes`` wide."""
 
     first: int
     count: int
+    rows: int
     lanes: int
-
-
-def param_groups(op: Op, plan: Plan, arch: Arch) -> tuple[ParamGroup, ...]:
-    """As many blocks per load as half of PARAM holds; average pooling has one block per distinct pixel count."""
-    if isinstance(op, MatOp):
-        assert plan.packing is not None
-        total, lanes = len(plan.packing.blocks), plan.packing.lanes
-    else:
-        total, lanes = len(pixel_counts(op)), min(arch.array.cols, op.window.out_c)
-    per = max(1, arch.param_rows // 4)
-    return tuple(ParamGroup(first=f, count=min(per, total - f), lanes=lanes) for f in range(0, total, per))
 
 
 def clips(extent: int, count: int, kernel: int, stride: int, pad: int) -> list[tuple[int, int, int, int]]:
@@ -60,40 +56,138 @@ def pixel_counts(op: Op) -> tuple[int, ...]:
     return tuple(dict.fromkeys(counts))
 
 
-def store_constants(ops: Sequence[Op], plans: Mapping[str, Plan], layout: DramLayout, arch: Arch) -> None:
-    """Put every constant of every operation into the DRAM image."""
-    for op in ops:
-        plan = plans[op.name]
+def tap_parts(op: DepthwiseOp, arch: Arch) -> list[tuple[int, int, int, int]]:
+    """Parts of a depthwise kernel whose weights are loaded at once: (first row, rows, first column, columns).
+
+    The whole kernel if it fits half of PARAM beside its bias and scale, else rows, else single taps.
+    """
+    rows, cols = op.weights.shape[1:]
+    room = max(1, arch.param_rows // 2 - 2)
+    if rows * cols <= room:
+        return [(0, rows, 0, cols)]
+    if cols <= room:
+        return [(row, 1, 0, cols) for row in range(rows)]
+    return [(row, 1, col, 1) for row in range(rows) for col in range(cols)]
+
+
+class Constants:
+    """Addresses of constants, laid out when they are first asked for, and made with the image."""
+
+    def __init__(self, lowered: Lowered, plans: Mapping[str, Plan], layout: DramLayout, arch: Arch) -> None:
+        self._plans, self._layout, self._arch = plans, layout, arch
+        self._bias = cache(lambda name: folded_bias(ops[name]))  # type: ignore[arg-type]
+        ops = {op.name: op for op in lowered.ops}
+        for op in lowered.ops:
+            if isinstance(op, MatOp):
+                self._store_weights(op)
+
+    def _constant(self, key: tuple[Any, ...], size: int, make: Callable[[], NDArray[Any]]) -> int:
+        return self._layout.constant(key, size, make)
+
+    def _store_weights(self, op: MatOp) -> None:
+        plan = self._plans[op.name]
+        for b in range(len(_packing(plan).blocks)):
+            for part in range(plan.parts(op)):
+                for i in range(len(slabs(self._chunk(op, part), self._arch, plan.parts(op)))):
+                    self.weights(op, b, part, i)
+
+    def _chunk(self, op: MatOp, part: int) -> Packing:
+        return chunk_packing(op, self._plans[op.name], part, self._arch)
+
+    def weights(self, op: MatOp, b: int, part: int, i: int) -> int:
+        """Address of slab ``i`` of block ``b`` over part ``part`` of the channels."""
+        packing, parts = self._chunk(op, part), self._plans[op.name].parts(op)
+        slab, block = slabs(packing, self._arch, parts)[i], packing.blocks[b]
+        lanes = packing.pixels * block.count
+        channel = part * self._plans[op.name].channels
+
+        def make() -> NDArray[Any]:
+            return slab_data(weight_runs(op, packing, block, channel), slab, packing.odd)
+
+        return self._constant((op.name, "weights", b, part, i), slab_rows(slab) * lanes, make)
+
+    def band(self, op: LrnOp, band: Band) -> int:
+        """Address of the band's weights, shared by bands of the same form."""
+        return self._constant((op.name, "band", *band_form(band)), band.depth * band.count, lambda: band_weights(op, band))
+
+    def table(self, op: Op) -> int:
+        """Address of an operation's 256-byte table."""
+        table = op.factor if isinstance(op, LrnOp) else op.table
+        assert table is not None
+        return self._constant((op.name, "table"), 256, lambda: table)
+
+    def param_groups(self, op: Op) -> tuple[ParamGroup, ...]:
+        """How an operation's bias and scale rows are loaded: as many pairs at once as a quarter of PARAM holds."""
         if isinstance(op, MatOp):
-            _store_weights(op, plan, layout, arch)
-        if isinstance(op, MatOp) or pixel_counts(op):
-            for group in param_groups(op, plan, arch):
-                layout.constant((op.name, "param", group.first), _param_rows(op, plan, group))
-        if op.table is not None:
-            layout.constant((op.name, "table"), op.table)
+            packing = _packing(self._plans[op.name])
+            total, lanes = len(packing.blocks), packing.lanes
+        else:
+            lanes = min(self._arch.array.cols, op.window.out_c)
+            total = len(pixel_counts(op)) or (2 if isinstance(op, LrnOp) else 1)
+            if isinstance(op, DepthwiseOp):
+                total = -(-op.window.out_c // self._arch.array.cols)
+        per = max(1, self._arch.param_rows // 4)
+        return tuple(
+            ParamGroup(first=f, count=min(per, total - f), rows=2, lanes=lanes) for f in range(0, total, per)
+        )
+
+    def params(self, op: Op, group: ParamGroup) -> int:
+        """Address of a group of bias and scale rows."""
+        size = 4 * group.rows * group.count * group.lanes
+        return self._constant((op.name, "param", group.first), size, lambda: self._param_rows(op, group))
+
+    def taps(self, op: DepthwiseOp, first: int, part: tuple[int, int, int, int]) -> int:
+        """Address of a part of the kernels of channels from ``first`` on, a row per tap."""
+        row, rows, col, cols = part
+        lanes = min(self._arch.array.cols, op.window.out_c - first)
+
+        def make() -> NDArray[Any]:
+            kernel = op.weights[first : first + lanes, row : row + rows, col : col + cols]
+            return np.ascontiguousarray(kernel.reshape(lanes, -1).T.astype(np.int32)).view(np.uint32)
+
+        return self._constant((op.name, "taps", first, part), 4 * rows * cols * lanes, make)
+
+    def _param_rows(self, op: Op, group: ParamGroup) -> Rows:
+        entries = range(group.first, group.first + group.count)
+        if isinstance(op, MatOp):
+            packing = _packing(self._plans[op.name])
+            bias = self._bias(op.name)
+            return np.concatenate([param_rows(op, bias, packing, packing.blocks[b], group.lanes) for b in entries])
+        return np.concatenate([self._pair(op, entry, group.lanes) for entry in entries])
+
+    def _pair(self, op: Op, entry: int, lanes: int) -> Rows:
+        """Bias and scale rows of entry ``entry``, uint32 (2, lanes)."""
+        rows = np.zeros((2, lanes), np.uint32)
+        bias, scale = rows[0].view(np.int32), rows[1].view(np.float32)
+        if isinstance(op, DepthwiseOp):
+            part = slice(entry * self._arch.array.cols, min((entry + 1) * self._arch.array.cols, op.window.out_c))
+            used = part.stop - part.start
+            bias[:used], scale[:used] = self._bias(op.name)[part], op.scale[part]
+        elif isinstance(op, AddOp):
+            bias[:], scale[:] = op.bias, op.scale
+        elif isinstance(op, LrnOp):
+            scale[:] = op.scale if entry else op.index_scale
+        else:
+            assert isinstance(op, VecOp)
+            count = pixel_counts(op)[entry]
+            divisor = op.window.kernel[0] * op.window.kernel[1] if op.include_pad else count
+            bias[:] = np.array([-op.zero_in * count], np.int64).astype(np.uint32).view(np.int32)
+            scale[:] = average_scale(op.scale_in, op.scale, np.array([divisor])).astype(np.float32)
+        return rows
 
 
-def _store_weights(op: MatOp, plan: Plan, layout: DramLayout, arch: Arch) -> None:
-    packing = plan.packing
-    assert packing is not None
-    for b, block in enumerate(packing.blocks):
-        runs = weight_runs(op, packing, block)
-        for i, slab in enumerate(slabs(packing, arch)):
-            layout.constant((op.name, "weights", b, i), slab_data(runs, slab))
+def _packing(plan: Plan) -> Packing:
+    assert plan.packing is not None, "matrix work has a packing"
+    return plan.packing
 
 
-def _param_rows(op: Op, plan: Plan, group: ParamGroup) -> np.ndarray:
-    if isinstance(op, MatOp):
-        packing = plan.packing
-        assert packing is not None
-        blocks = packing.blocks[group.first : group.first + group.count]
-        return np.concatenate([param_rows(op, packing, block, group.lanes) for block in blocks])
-    assert isinstance(op, VecOp)
-    rows = np.zeros((2 * group.count, group.lanes), np.uint32)
-    area = op.window.kernel[0] * op.window.kernel[1]
-    for i, count in enumerate(pixel_counts(op)[group.first : group.first + group.count]):
-        divisor = area if op.include_pad else count
-        scale = average_scale(op.scale_in, op.scale, np.array([divisor]))
-        rows[2 * i] = np.array([-op.zero_in * count], np.int32).view(np.uint32)
-        rows[2 * i + 1] = scale.astype(np.float32).view(np.uint32)
-    return rows
+def chunk_packing(op: MatOp, plan: Plan, part: int, arch: Arch) -> Packing:
+    """The packing over part ``part`` of the input channels; the last part may be narrower."""
+    packing = _packing(plan)
+    rest = op.window.in_c // op.groups - part * packing.channels
+    return packing if rest >= packing.channels else narrowed(op, arch, rest)
+
+
+def band_form(band: Band) -> tuple[int, int, int]:
+    """Bands of equal form have equal weights."""
+    return band.first - band.start, band.count, band.depth

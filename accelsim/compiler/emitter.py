@@ -1,20 +1,21 @@
-"""Where tiles find their input and leave their output: views of homes and strips, loads of images, final stores.
+"""Where tiles find their input and leave their output: views of homes, rings and strips, loads and stores.
 
-``matrix.py`` and ``vector.py`` emit through an :class:`Emitter`; ``schedule.py`` decides in which order.
+``matrix.py``, ``vector.py`` and ``norm.py`` emit through an :class:`Emitter`; ``schedule.py`` decides in which order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from accelsim.arch import Arch
-from accelsim.compiler.constants import param_groups, pixel_counts
-from accelsim.compiler.layout import DramLayout
+from accelsim.compiler.constants import Constants, ParamGroup
+from accelsim.compiler.home import Home, home_of
 from accelsim.compiler.ops import Lowered, MatOp, Op
-from accelsim.compiler.packing import slabs
-from accelsim.compiler.place import Home, Placement
+from accelsim.compiler.packing import Packing, Slab, slabs
+from accelsim.compiler.place import Placement
+from accelsim.compiler.plan import ChainPlan, Plan, strip_shape
 from accelsim.compiler.stream import Ring, Stream, Tile, View
-from accelsim.compiler.tile import Plan
 from accelsim.isa.protocol import Memory
 
 INPUT_PARTS = 4
@@ -28,82 +29,132 @@ class Emitter:
         self,
         lowered: Lowered,
         placement: Placement,
-        plans: Mapping[str, Plan],
-        workspace: Mapping[str, int],
-        layout: DramLayout,
-        tensors_in_dram: Mapping[str, int],
+        plans: tuple[ChainPlan, ...],
+        constants: Constants,
+        dram: Mapping[str, int],
         arch: Arch,
     ) -> None:
-        self.lowered, self.placement, self.plans, self.arch = lowered, placement, plans, arch
-        self.layout, self.dram, self.workspace = layout, tensors_in_dram, workspace
+        self.lowered, self.placement, self.chain_plans, self.arch = lowered, placement, plans, arch
+        self.constants, self.dram = constants, dram
         self.stream = Stream()
-        packed = {name: plan.packing for name, plan in plans.items() if plan.packing is not None}
-        self.slabs = {name: slabs(packing, arch) for name, packing in packed.items()}
-        self.groups = {
-            op.name: param_groups(op, plans[op.name], arch)
+        self.plans: dict[str, Plan] = {name: plan for chain in plans for name, plan in chain.plans.items()}
+        self.slabs: dict[str, tuple[Slab, ...]] = {
+            op.name: slabs(packing, arch, self.plans[op.name].parts(op))
             for op in lowered.ops
-            if isinstance(op, MatOp) or pixel_counts(op)
+            if isinstance(op, MatOp) and (packing := self.plans[op.name].packing) is not None
         }
-        self.wgt, self.acc, self.param = Ring(arch.wgt_rows), Ring(arch.acc_rows), Ring(arch.param_rows)
+        self.wgt, self.param = Ring(arch.wgt_rows), Ring(arch.param_rows)
+        self.acc = self.side = Ring(arch.acc_rows)
+        self._chain = 0
+        self._rings: dict[str, Home] = {}
         self._strips: dict[tuple[str, str], list[object]] = {}
         self._loaded: dict[tuple[str, int], int] = {}
+        self._acc_parts = 0
+
+        self._groups: dict[str, tuple[ParamGroup, ...]] = {}
+
+    def groups_of(self, op: Op) -> tuple[ParamGroup, ...]:
+        """How the bias and scale rows of an operation are loaded."""
+        if op.name not in self._groups:
+            self._groups[op.name] = self.constants.param_groups(op)
+        return self._groups[op.name]
+
+    def slabs_of(self, op: MatOp, packing: Packing) -> tuple[Slab, ...]:
+        """The slabs of a packing over part of the input channels."""
+        return slabs(packing, self.arch, self.plans[op.name].parts(op))
+
+    # ------------------------------------------------------------------------------------------ chains
+
+    def begin_chain(self, number: int) -> None:
+        """Turn to a chain (again, for the next image): its rings, and its share of ACC."""
+        plan = self.chain_plans[number]
+        if number != self._chain or not self._rings:
+            self._rings = {
+                tensor: home_of(
+                    self.lowered, tensor, images=1, held=held, base=self.offset("ring", tensor, number),
+                    dense=tensor in self.dram,
+                )
+                for tensor, held in plan.held.items()
+            }  # fmt: skip
+        self._chain = number
+        for tensor in self._rings:
+            self._loaded = {key: rows for key, rows in self._loaded.items() if key[0] != tensor}
+        if plan.side_rows != self._acc_parts:
+            self._acc_parts = plan.side_rows
+            main = self.arch.acc_rows - plan.side_rows
+            self.acc = Ring(main)
+            self.side = Ring(plan.side_rows, main) if plan.side_rows else self.acc
+
+    def offset(self, kind: str, name: str, number: int | None = None) -> int:
+        """UB address of a part of the chain's workspace."""
+        number = self._chain if number is None else number
+        return self.placement.workspace[number] + self.chain_plans[number].places[kind, name]
 
     def home_of(self, tensor: str) -> Home | None:
-        """The on-chip home of a tensor, or None when it lives in DRAM."""
-        return self.placement.homes.get(self.lowered.root[tensor])
+        """Where a tensor lies in UB, whole or as a ring, or None when it passes in strips."""
+        root = self.lowered.root[tensor]
+        return self.placement.homes.get(root) or self._rings.get(root)
+
+    def off_chip(self, tensor: str) -> bool:
+        """Whether a tensor lives in DRAM."""
+        return self.lowered.root[tensor] in self.dram and self.lowered.root[tensor] not in self.placement.homes
 
     def dram_of(self, tensor: str) -> int:
         """DRAM address of image 0 of a tensor."""
         return self.dram[self.lowered.root[tensor]]
 
-    def ensure_input(self, op: Op, image: int, rows: int) -> None:
-        """Load the network's input up to ``rows`` rows when it is kept on chip."""
-        root = self.lowered.root[op.input]
-        home = self.home_of(op.input)
-        if root != self.lowered.input or home is None:
+    # ------------------------------------------------------------------------------- rows that are held
+
+    def ensure_rows(self, tensor: str, image: int, rows: int, *, batched: bool = False) -> None:
+        """Load a tensor up to ``rows`` rows when it comes from DRAM into a home or a ring."""
+        root, home = self.lowered.root[tensor], self.home_of(tensor)
+        if home is None or root not in self.dram or (root in self.placement.homes and root not in self.lowered.inputs):
+            return
+        if batched:
+            if not self._loaded.get((root, 0)):
+                self._load_batch(home, tensor)
+                self._loaded[root, 0] = 1
             return
         first = self._loaded.get((root, image), 0)
-        self.stream.tile = "input"
-        if op.batched:
-            if first == 0:
-                self._fill(home, None, op.input)
-                size = home.height * home.width * home.channels
-                self.stream.load_rows(
-                    Memory.UB,
-                    dram=self.dram_of(op.input),
-                    local=home.base,
-                    rows=self.lowered.batch,
-                    run=size,
-                    dram_pitch=size,
-                    local_pitch=home.image_bytes,
-                )
-                self._loaded[root, image] = 1
-            return
         if first == 0:
-            self._fill(home, image, op.input)
-        if rows > first:
+            self._fill(home, image, tensor)
+        if rows <= first:
+            return
+        if home.whole:
             # A quarter of the image at least: fewer instructions, and the first rows still come early.
             rows = min(home.height, max(rows, first + -(-home.height // INPUT_PARTS)))
-            run = home.width * home.channels
+        size = home.width * home.channels
+        for row, count in self._view(home, image).runs(first, rows - first):
             self.stream.load_rows(
                 Memory.UB,
-                dram=self.dram_of(op.input) + (image * home.height + first) * run,
-                local=home.pixel(image, first, 0),
-                rows=rows - first,
-                run=run,
-                dram_pitch=run,
+                dram=self.dram_of(tensor) + (image * home.height + row) * size,
+                local=home.pixel(image, row, 0),
+                rows=count,
+                run=size,
+                dram_pitch=size,
                 local_pitch=home.pitch,
             )
-            self._loaded[root, image] = rows
+        self._loaded[root, image] = rows
+
+    def _load_batch(self, home: Home, tensor: str) -> None:
+        size = home.height * home.width * home.channels
+        self.stream.load_rows(
+            Memory.UB,
+            dram=self.dram_of(tensor),
+            local=home.base,
+            rows=self.lowered.batch,
+            run=size,
+            dram_pitch=size,
+            local_pitch=home.image_bytes,
+        )
 
     def _fill(self, home: Home, image: int | None, tensor: str) -> None:
         """Give the border of one image (or all) the zero point, before anything else is written there."""
-        if not home.filled:
+        if not any(home.border):
             return
         zero = self.lowered.tensors[tensor].zero
         first, count = (0, home.images) if image is None else (image % home.images, 1)
-        rows = home.image_bytes // home.pitch
-        self.stream.fill(home.base + first * home.image_bytes, count * rows, home.pitch, zero)
+        self.stream.fill(home.base + first * home.image_bytes, count * home.held, home.pitch, zero)
 
     def prepare_output(self, op: Op, image: int) -> None:
         """Called before the first write of an operation's output for one image (or for the batch)."""
@@ -111,57 +162,89 @@ class Emitter:
         if home is not None:
             self._fill(home, None if op.batched else image, op.output)
 
-    def store_output(self, op: Op, image: int) -> None:
-        """Bring the network's result to DRAM when it was made on chip."""
-        root = self.lowered.root[op.output]
+    def finish_rows(self, op: Op, image: int, row: int, rows: int) -> None:
+        """Called when output rows ``row .. row + rows`` of one image are complete: what else must become of them."""
         home = self.home_of(op.output)
-        if root != self.lowered.root[self.lowered.output] or home is None:
+        if home is None or op.batched:
             return
-        self.stream.tile = "output"
-        row = home.width * home.channels
-        size = home.height * row
-        if op.batched:
+        last, bottom = row + rows == home.height, home.border[1]
+        if last and bottom and not home.whole:
+            zero = self.lowered.tensors[op.output].zero
+            for first, count in self._view(home, image).runs(home.height, bottom):
+                self.stream.fill(home.pixel(image, first, -home.border[2]), count, home.pitch, zero)
+        if self.lowered.root[op.output] in self._rings and self.off_chip(op.output):
+            self._store_rows(op, home, image, row, rows)
+
+    def _store_rows(self, op: Op, home: Home, image: int, row: int, rows: int) -> None:
+        size = home.width * home.channels
+        for first, count in self._view(home, image).runs(row, rows):
             self.stream.store_rows(
-                dram=self.dram_of(op.output),
-                local=home.base,
-                rows=self.lowered.batch,
+                dram=self.dram_of(op.output) + (image * home.height + first) * size,
+                local=home.pixel(image, first, 0),
+                rows=count,
                 cols=1,
                 run=size,
                 dram_pitch=(size, size),
-                local_pitch=(home.image_bytes, size),
-            )
-        else:
-            self.stream.store_rows(
-                dram=self.dram_of(op.output) + image * size,
-                local=home.pixel(image, 0, 0),
-                rows=home.height,
-                cols=1,
-                run=row,
-                dram_pitch=(row, row),
-                local_pitch=(home.pitch, row),
+                local_pitch=(home.pitch, size),
             )
 
-    def input_view(self, op: Op, tile: Tile) -> View:
-        """Where the tile finds its input; loads the strip when the tensor lives in DRAM."""
-        home = self.home_of(op.input)
+    def store_output(self, op: Op, image: int) -> None:
+        """Bring a result of the network to DRAM when it was made in a home."""
+        root = self.lowered.root[op.output]
+        home = self.placement.homes.get(root)
+        if root not in self.lowered.outputs or home is None:
+            return
+        self.stream.tile = "output"
+        if not op.batched:
+            self._store_rows(op, home, image, 0, home.height)
+            return
+        size = home.height * home.width * home.channels
+        self.stream.store_rows(
+            dram=self.dram_of(op.output),
+            local=home.base,
+            rows=self.lowered.batch,
+            cols=1,
+            run=size,
+            dram_pitch=(size, size),
+            local_pitch=(home.image_bytes, size),
+        )
+
+    # ------------------------------------------------------------------------------------------- views
+
+    def _view(self, home: Home, image: int, stride: tuple[int, int] = (1, 1)) -> View:
+        start = home.slot(image) + home.border[2] * home.channels
+        return View(start, home.pitch, home.channels, stride, home.border[0], home.held)
+
+    def input_view(self, op: Op, tile: Tile, number: int = 0, channel: int = 0) -> View:
+        """Where the tile finds input ``number``; loads its strip when the tensor lives in DRAM.
+
+        ``channel`` is the first channel of a strip that holds only some.
+        """
+        number = op.inputs.index(op.inputs[number])  # a tensor added to itself
+        home = self.home_of(op.inputs[number])
         if home is None:
-            return self._strip_in(op, tile)
+            return self._strip_in(op, tile, number, channel)
         if op.batched:
-            return View(home.base, 0, home.image_bytes)
-        return View(home.pixel(tile.image, 0, 0), home.pitch, home.channels)
+            return View(home.base, 0, home.image_bytes, op.window.stride)
+        view = self._view(home, tile.image, op.window.stride)
+        return replace(view, held=0, origin=view.at(0, 0)) if home.whole else view
 
-    def output_view(self, op: Op, tile: Tile, channels: int) -> View:
-        """Where the tile leaves its output; a strip buffer holds ``channels`` channels when it goes to DRAM."""
+    def output_view(self, op: Op, tile: Tile, channels: int, key: object) -> View:
+        """Where the tile leaves its output; a strip holds ``channels`` channels when it goes to DRAM.
+
+        Equal ``key``s mean the same strip.
+        """
         home = self.home_of(op.output)
         if home is None:
-            base, _ = self._strip(op, "out", object())
+            base, _ = self._strip(op, "out", (tile, key))
             return View(base - (tile.row * tile.cols + tile.col) * channels, tile.cols * channels, channels)
         if op.batched:
             return View(home.base, 0, home.image_bytes)
-        return View(home.pixel(tile.image, 0, 0), home.pitch, home.channels)
+        view = self._view(home, tile.image)
+        return replace(view, held=0, origin=view.at(0, 0)) if home.whole else view
 
     def store_tile(self, op: Op, tile: Tile, view: View, first: int, channels: int) -> None:
-        """Send a finished strip to DRAM when the output lives there."""
+        """Send a finished strip to DRAM when the output passes in strips."""
         if self.home_of(op.output) is not None:
             return
         w = op.window
@@ -177,10 +260,15 @@ class Emitter:
         )
 
     def _strip(self, op: Op, side: str, key: object) -> tuple[int, bool]:
-        """(address, whether it is new) of the strip buffer that holds ``key``; buffers are used in turn."""
-        plan = self.plans[op.name]
-        count, size = (plan.strips_in, plan.strip_in_bytes) if side == "in" else (plan.strips_out, plan.strip_out_bytes)
-        base = self.workspace[op.name] + (plan.strips_in * plan.strip_in_bytes if side == "out" else 0)
+        """(address, whether it is new) of the strip that holds ``key``; buffers are used in turn."""
+        plan, base = self.plans[op.name], self.offset("strips", op.name)
+        count, size = plan.strips_in, plan.strip_in_bytes
+        if side != "in":
+            base += count * size
+            count, size = plan.strips_out, plan.strip_out_bytes
+        if side == "plane":
+            base += count * size
+            count, size = plan.planes, plan.plane_bytes
         used = self._strips.setdefault((op.name, side), [])
         recent = used[-count:]
         if key in recent:
@@ -188,27 +276,49 @@ class Emitter:
         used.append(key)
         return base + (len(used) - 1) % count * size, True
 
-    def _strip_in(self, op: Op, tile: Tile) -> View:
-        w = op.window
-        top, left = tile.row * w.stride[0] - w.pads[0], tile.col * w.stride[1] - w.pads[2]
-        rows, cols = w.rows_in(tile.rows), w.cols_in(tile.cols)
-        base, new = self._strip(op, "in", tile)
-        pitch = cols * w.in_c
-        view = View(base - top * pitch - left * w.in_c, pitch, w.in_c)
+    def plane(self, op: Op, tile: Tile) -> tuple[int, bool]:
+        """(address, whether it is new) of the plane of a tile's odd bytes."""
+        return self._strip(op, "plane", tile)
+
+    def _strip_in(self, op: Op, tile: Tile, number: int, channel: int) -> View:
+        w, plan = op.window, self.plans[op.name]
+        held = min(plan.channels or w.in_c, w.in_c) if plan.parts(op) > 1 else w.in_c
+        held = min(held, w.in_c - channel)
+        base, new = self._strip(op, "in", (tile, channel)) if number == 0 else self._second_strip(op, tile)
+        (tall, wide), stride = strip_shape(w, tile.rows, tile.cols)
+        skip = (w.stride[0] // stride[0], w.stride[1] // stride[1])  # pixels of the tensor per pixel of the strip
+        top, left = tile.row * stride[0] - w.pads[0], tile.col * stride[1] - w.pads[2]
+        pitch = wide * held
+        view = View(base - top * pitch - left * held, pitch, held, stride)
         if not new:
             return view
-        y0, y1 = max(top, 0), min(top + rows, w.in_h)
-        x0, x1 = max(left, 0), min(left + cols, w.in_w)
-        if (y1 - y0) * (x1 - x0) < rows * cols:
-            self.stream.fill(base, rows, pitch, self.lowered.tensors[op.input].zero)
+        height, width = -(-w.in_h // skip[0]), -(-w.in_w // skip[1])
+        y0, y1 = max(top, 0), min(top + tall, height)
+        x0, x1 = max(left, 0), min(left + wide, width)
+        if (y1 - y0) * (x1 - x0) < tall * wide:
+            self.stream.fill(base, tall, pitch, self.lowered.tensors[op.inputs[number]].zero)
         if y1 > y0 and x1 > x0:
-            self.stream.load_rows(
+            first = (tile.image * w.in_h + y0 * skip[0]) * w.in_w + x0 * skip[1]
+            self.stream.load_block(
                 Memory.UB,
-                dram=self.dram_of(op.input) + ((tile.image * w.in_h + y0) * w.in_w + x0) * w.in_c,
+                dram=self.dram_of(op.inputs[number]) + first * w.in_c + channel,
                 local=view.at(y0, x0),
                 rows=y1 - y0,
-                run=(x1 - x0) * w.in_c,
-                dram_pitch=w.in_w * w.in_c,
-                local_pitch=pitch,
+                cols=x1 - x0,
+                run=held,
+                dram_pitch=(skip[0] * w.in_w * w.in_c, skip[1] * w.in_c),
+                local_pitch=(pitch, held),
             )
         return view
+
+    def _second_strip(self, op: Op, tile: Tile) -> tuple[int, bool]:
+        """The second input's half of a strip: it is loaded with the first one's, or alone when that is on chip."""
+        half = self.plans[op.name].strip_in_bytes
+        if self.home_of(op.inputs[0]) is not None:
+            return self._strip(op, "in", (tile, "second"))
+        base, _ = self._strip(op, "in", (tile, 0))
+        seen = self._strips.setdefault((op.name, "second"), [])
+        new = tile not in seen[-self.plans[op.name].strips_in :]
+        if new:
+            seen.append(tile)
+        return base + half // 2, new

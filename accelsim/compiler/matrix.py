@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from accelsim.compiler.constants import chunk_packing
 from accelsim.compiler.emitter import Emitter
-from accelsim.compiler.ops import MatOp, Op
+from accelsim.compiler.ops import MatOp
 from accelsim.compiler.packing import Block, Packing, Piece, Slab, slab_rows
+from accelsim.compiler.params import param_row, table_in_place
+from accelsim.compiler.plan import Plan
 from accelsim.compiler.stream import Tile, View, tensor_offset, tiles_of
 from accelsim.isa.instructions import Alu, AluOp, Gemm, Operand
 from accelsim.isa.protocol import Memory
@@ -23,50 +27,131 @@ class Part:
     acc: int
 
 
-def matrix_jobs(s: Emitter, op: Op, image: int) -> Iterator[tuple[int, int, Callable[[], None]]]:
-    """(input rows needed, output rows then complete, emit) of one image, or of the batch when ``op`` is batched."""
-    assert isinstance(op, MatOp)
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where gemms find their rows: the windows of output pixel (0, 0), and what a step in each direction adds."""
+
+    view: View
+    plane: int = 0  # first byte of the tile's plane of odd bytes
+    plane_pitch: int = 0  # bytes from one column of the plane to the next
+
+
+Work: TypeAlias = tuple[Tile, Callable[[], object], Callable[[], None]]
+"""(the tile a job works on, prepare what it reads, emit it)."""
+
+
+def matrix_jobs(s: Emitter, op: MatOp, image: int) -> Iterator[Work]:
+    """The jobs of one image, or of the batch when ``op`` is batched, in the order of :func:`plan.jobs_of`."""
     plan, w = s.plans[op.name], op.window
     packing = plan.packing
     assert packing is not None
     tiles = tiles_of(w, plan.rows, plan.cols, image)
-    passes = [[b] for b in range(len(packing.blocks))] if plan.weights_outer else [list(range(len(packing.blocks)))]
-    fresh = True
-    for number, blocks in enumerate(passes):
+    for first in range(0, len(packing.blocks), plan.group):
+        blocks = range(first, min(first + plan.group, len(packing.blocks)))
         for tile in tiles:
-            complete = number == len(passes) - 1 and tile.col + tile.cols == w.out_w
-            first = fresh
-            fresh = False
+            if plan.parts(op) > 1:
+                yield (
+                    tile,
+                    lambda tile=tile: _strip(s, op, tile, 0),
+                    lambda tile=tile, blocks=blocks: _interrupted(s, op, plan, tile, blocks),
+                )
+                continue
+            for b in blocks:
+                yield (
+                    tile,
+                    lambda tile=tile: _prepare(s, op, packing, tile),
+                    lambda tile=tile, b=b, blocks=blocks: _whole(s, op, plan, packing, tile, b, blocks),
+                )
 
-            def emit(tile: Tile = tile, blocks: list[int] = blocks, first: bool = first) -> None:
-                if first:
-                    s.prepare_output(op, image)
-                _tile(s, op, packing, tile, blocks)
 
-            gives = tile.row + tile.rows if complete else tile.row if number == len(passes) - 1 else 0
-            yield w.last_row(tile.row + tile.rows), gives, emit
+def _prepare(s: Emitter, op: MatOp, packing: Packing, tile: Tile) -> Source:
+    """Bring in the tile's input, and copy its odd bytes to a plane, unless that was done before."""
+    view = _strip(s, op, tile, 0)
+    if not packing.odd:
+        return Source(view)
+    base, new = s.plane(op, tile)
+    tall = op.window.rows_in(tile.rows)
+    pitch = tall * packing.odd
+    columns = tile.cols if packing.taps == 1 else op.window.cols_in(tile.cols)
+    if new:
+        for i, channel in enumerate(packing.groups):
+            _gather(s, op, packing, tile, view, base + i * columns * pitch, columns, channel)
+    return Source(view, base, pitch)
 
 
-def _tile(s: Emitter, op: MatOp, packing: Packing, tile: Tile, blocks: list[int]) -> None:
-    outer = s.plans[op.name].weights_outer
-    channels = packing.blocks[blocks[0]].count if outer else op.window.out_c
-    skipped = packing.blocks[blocks[0]].first if outer and s.home_of(op.output) is None else 0
-    source = s.input_view(op, tile)
-    target = s.output_view(op, tile, channels)
-    shifted = View(target.origin - skipped, target.row_pitch, target.pixel_pitch)
-    for b in blocks:
-        block = packing.blocks[b]
-        s.stream.tile = f"rows {tile.row}+{tile.rows} cols {tile.col}+{tile.cols} channels {block.first}+{block.count}"
-        parts = _parts(s, packing, tile)
-        for i, slab in enumerate(s.slabs[op.name]):
-            row = _weights(s, op, packing, b, i, slab)
-            for j, piece in enumerate(slab):
-                for part in parts:
-                    _gemm(s, op, block, piece, tile, part, source, row, first=i == j == 0)
-                row += piece.weight_rows
-        for part in parts:
-            _requantize(s, op, packing, b, tile, part, shifted)
-    s.store_tile(op, tile, target, packing.blocks[blocks[0]].first if outer else 0, channels)
+def _strip(s: Emitter, op: MatOp, tile: Tile, part: int) -> View:
+    plan = s.plans[op.name]
+    s.stream.tile = f"rows {tile.row}+{tile.rows} cols {tile.col}+{tile.cols}"
+    s.ensure_rows(op.input, tile.image, op.window.last_row(tile.row + tile.rows), batched=op.batched)
+    return s.input_view(op, tile, channel=part * plan.channels)
+
+
+def _gather(
+    s: Emitter, op: MatOp, packing: Packing, tile: Tile, view: View, plane: int, columns: int, channel: int
+) -> None:
+    """Copy the last ``odd`` bytes of every run under the tile: column by column, one input row after the other."""
+    w, odd = op.window, packing.odd
+    tall = w.rows_in(tile.rows)
+    step = view.stride[1] * view.pixel_pitch if packing.taps == 1 else view.pixel_pitch
+    src = view.at(w.first_row(tile.row), tile.col * w.stride[1] - w.pads[2]) + channel + packing.run - odd
+    for lane in range(0, odd, s.arch.array.cols):
+        s.stream.add(
+            Alu(
+                op=AluOp.MOV,
+                src_mem=Memory.UB,
+                dst_mem=Memory.UB,
+                n=min(s.arch.array.cols, odd - lane),
+                m0=tall,
+                m1=columns,
+                src=src + lane,
+                sm0=view.row_pitch if tall > 1 else 0,
+                sm1=step if columns > 1 else 0,
+                dst=plane + lane,
+                dm0=odd if tall > 1 else 0,
+                dm1=tall * odd if columns > 1 else 0,
+            )
+        )
+
+
+def _whole(s: Emitter, op: MatOp, plan: Plan, packing: Packing, tile: Tile, b: int, blocks: range) -> None:
+    """One block of channels over one tile, all of its reduction at once."""
+    source = _prepare(s, op, packing, tile)
+    parts = _parts(s, packing, tile)
+    _label(s, packing.blocks[b], tile)
+    for i, slab in enumerate(s.slabs[op.name]):
+        row = _weights(s, op, packing, b, 0, i, slab)
+        for j, piece in enumerate(slab):
+            for part in parts:
+                _gemm(s, op, packing, b, piece, tile, part, source, row, first=i == j == 0)
+            row += piece.weight_rows
+    _finish(s, op, plan, packing, tile, b, blocks, parts)
+
+
+def _interrupted(s: Emitter, op: MatOp, plan: Plan, tile: Tile, blocks: range) -> None:
+    """A group of blocks over one tile, some input channels at a time: the sums of all blocks wait in ACC."""
+    packing = plan.packing
+    assert packing is not None
+    count = plan.parts(op)
+    parts = {b: _parts(s, packing, tile) for b in blocks}
+    for number in range(count):
+        source = Source(_strip(s, op, tile, number))
+        narrow = chunk_packing(op, plan, number, s.arch)
+        for b in blocks:
+            _label(s, packing.blocks[b], tile)
+            for i, slab in enumerate(s.slabs_of(op, narrow)):
+                row = _weights(s, op, narrow, b, number, i, slab)
+                for j, piece in enumerate(slab):
+                    for part in parts[b]:
+                        _gemm(s, op, narrow, b, piece, tile, part, source, row, first=number == i == j == 0)
+                    row += piece.weight_rows
+            if b == blocks[0] and number + 1 < count and plan.strips_in != 1:
+                _strip(s, op, tile, number + 1)
+            if number == count - 1:
+                _finish(s, op, plan, packing, tile, b, blocks, parts[b])
+
+
+def _label(s: Emitter, block: Block, tile: Tile) -> None:
+    s.stream.tile = f"rows {tile.row}+{tile.rows} cols {tile.col}+{tile.cols} channels {block.first}+{block.count}"
 
 
 def _parts(s: Emitter, packing: Packing, tile: Tile) -> list[Part]:
@@ -80,147 +165,139 @@ def _parts(s: Emitter, packing: Packing, tile: Tile) -> list[Part]:
     return parts
 
 
-def _weights(s: Emitter, op: MatOp, packing: Packing, b: int, i: int, slab: Slab) -> int:
+def _weights(s: Emitter, op: MatOp, packing: Packing, b: int, part: int, i: int, slab: Slab) -> int:
     """First WGT row of a slab, loaded unless it still lies there."""
-    key = (op.name, "weights", b, i)
     rows = slab_rows(slab)
-    start, new = s.wgt.get(key, rows)
+    start, new = s.wgt.get((op.name, "weights", b, part, i), rows)
     if new:
         lanes, cols = packing.pixels * packing.blocks[b].count, s.arch.array.cols
-        address = s.layout.known(key)
-        assert address is not None
+        address = s.constants.weights(op, b, part, i)
         s.stream.load_rows(
             Memory.WGT, dram=address, local=start * cols, rows=rows, run=lanes, dram_pitch=lanes, local_pitch=cols
         )
     return start
 
 
-def param_row(s: Emitter, op: Op, index: int) -> int:
-    """PARAM row of the bias of block ``index`` (its scale follows), loaded unless it still lies there."""
-    group = next(g for g in s.groups[op.name] if g.first <= index < g.first + g.count)
-    key = (op.name, "param", group.first)
-    start, new = s.param.get(key, 2 * group.count)
-    if new:
-        address = s.layout.known(key)
-        assert address is not None
-        run, pitch = 4 * group.lanes, 4 * s.arch.array.cols
-        s.stream.load_rows(
-            Memory.PARAM,
-            dram=address,
-            local=start * pitch,
-            rows=2 * group.count,
-            run=run,
-            dram_pitch=run,
-            local_pitch=pitch,
-        )
-    return start + 2 * (index - group.first)
-
-
-def table_row(s: Emitter, op: Op) -> int:
-    """PARAM row of an operation's 256-byte table."""
-    key = (op.name, "table")
-    start, new = s.param.get(key, s.arch.lut_rows)
-    if new:
-        address = s.layout.known(key)
-        assert address is not None
-        s.stream.load_rows(
-            Memory.PARAM,
-            dram=address,
-            local=start * 4 * s.arch.array.cols,
-            rows=1,
-            run=256,
-            dram_pitch=256,
-            local_pitch=256,
-        )
-    return start
-
-
 def _gemm(
-    s: Emitter, op: MatOp, block: Block, piece: Piece, tile: Tile, part: Part, source: View, wgt: int, *, first: bool
-) -> None:
-    w = op.window
-    tap_step, row_step = w.dilation[1] * source.pixel_pitch, w.dilation[0] * source.row_pitch
-    x = source.at(tile.row * w.stride[0] - w.pads[0], part.col * w.stride[1] - w.pads[2]) + block.channel
-    x += piece.rows[0] * row_step + piece.taps[0] * tap_step + piece.at
-    taps, rows = piece.taps[1] - piece.taps[0], piece.rows[1] - piece.rows[0]
+    s: Emitter, op: MatOp, packing: Packing, b: int, piece: Piece, tile: Tile, part: Part, source: Source, wgt: int,
+    *, first: bool,
+) -> None:  # fmt: skip
+    block = packing.blocks[b]
+    reads = _plane_reads if piece.gathered else _view_reads
     s.stream.add(
         Gemm(
             overwrite=int(first),
             k=piece.k,
             n=part.pixels * block.count,
             wgt=wgt,
-            x=x,
             a=part.acc,
-            r0=piece.count,
-            xr0=piece.k if piece.count > 1 else 0,
-            r1=taps,
-            xr1=tap_step if taps > 1 else 0,
-            r2=rows,
-            xr2=row_step if rows > 1 else 0,
             m0=part.groups,
-            xm0=part.pixels * w.stride[1] * source.pixel_pitch if part.groups > 1 else 0,
             am0=1 if part.groups > 1 else 0,
             m1=tile.rows,
-            xm1=w.stride[0] * source.row_pitch if tile.rows > 1 else 0,
             am1=part.groups if tile.rows > 1 else 0,
+            **reads(op, packing, block, piece, tile, part, source),
         )
     )
+
+
+def _view_reads(
+    op: MatOp, packing: Packing, block: Block, piece: Piece, tile: Tile, part: Part, source: Source
+) -> dict[str, int]:
+    """The address fields of a gemm that reads runs where they lie."""
+    w, view = op.window, source.view
+    tap_step, row_step = w.dilation[1] * view.pixel_pitch, w.dilation[0] * view.row_pitch
+    x = view.at(tile.row * view.stride[0] - w.pads[0], part.col * view.stride[1] - w.pads[2])
+    x += block.channel if len(packing.groups) > 1 else 0
+    x += piece.rows[0] * row_step + piece.taps[0] * tap_step + piece.at
+    taps, rows = piece.taps[1] - piece.taps[0], piece.rows[1] - piece.rows[0]
+    return {
+        "x": x,
+        "r0": piece.count,
+        "xr0": piece.k if piece.count > 1 else 0,
+        "r1": taps,
+        "xr1": tap_step if taps > 1 else 0,
+        "r2": rows,
+        "xr2": row_step if rows > 1 else 0,
+        "xm0": part.pixels * view.stride[1] * view.pixel_pitch if part.groups > 1 else 0,
+        "xm1": view.stride[0] * view.row_pitch if tile.rows > 1 else 0,
+    }
+
+
+def _plane_reads(
+    op: MatOp, packing: Packing, block: Block, piece: Piece, tile: Tile, part: Part, source: Source
+) -> dict[str, int]:
+    """The address fields of a gemm that reads the odd bytes of all kernel rows from the tile's plane."""
+    w, odd = op.window, packing.odd
+    joined = packing.taps == 1
+    columns = tile.cols if joined else w.cols_in(tile.cols)
+    step = source.plane_pitch if joined else w.stride[1] * source.plane_pitch
+    plane = source.plane + packing.groups.index(block.channel) * columns * source.plane_pitch
+    taps = piece.taps[1] - piece.taps[0]
+    return {
+        "x": plane + (part.col - tile.col) * step + piece.taps[0] * w.dilation[1] * source.plane_pitch + piece.at,
+        "r0": piece.count,
+        "xr0": piece.k if piece.count > 1 else 0,
+        "r1": taps,
+        "xr1": w.dilation[1] * source.plane_pitch if taps > 1 else 0,
+        "r2": 1,
+        "xr2": 0,
+        "xm0": step if part.groups > 1 else 0,
+        "xm1": w.stride[0] * odd if tile.rows > 1 else 0,
+    }
+
+
+def _finish(
+    s: Emitter, op: MatOp, plan: Plan, packing: Packing, tile: Tile, b: int, blocks: range, parts: list[Part]
+) -> None:
+    """Requantise a block of a tile; send the strip to DRAM when it is full."""
+    width = packing.lanes // packing.pixels
+    per = max(1, plan.out_blocks)
+    start = blocks[0] + (b - blocks[0]) // per * per
+    stop = min(start + per, blocks[-1] + 1)
+    first = packing.blocks[start].first
+    channels = packing.blocks[stop - 1].first + packing.blocks[stop - 1].count - first
+    if s.home_of(op.output) is None:
+        view = s.output_view(op, tile, channels, start)
+        target = View(view.origin - first, view.row_pitch, view.pixel_pitch)
+    else:
+        view = target = s.output_view(op, tile, width, 0)
+    for part in parts:
+        _requantize(s, op, packing, b, tile, part, target)
+    if b == stop - 1:
+        s.store_tile(op, tile, view, first, channels)
 
 
 def _requantize(s: Emitter, op: MatOp, packing: Packing, b: int, tile: Tile, part: Part, target: View) -> None:
     block, w = packing.blocks[b], op.window
-    dst = target.at(tile.row, part.col) + block.first
+    lanes = part.pixels * block.count
     step = part.pixels * target.pixel_pitch
-    index = s.stream.add(
-        Alu(
-            op=AluOp.RQ,
-            operand=Operand.PARAM,
-            src_mem=Memory.ACC,
-            dst_mem=Memory.UB,
-            n=part.pixels * block.count,
-            m0=part.groups,
-            m1=tile.rows,
-            src=part.acc,
-            sm0=1 if part.groups > 1 else 0,
-            sm1=part.groups if tile.rows > 1 else 0,
-            dst=dst,
-            dm0=step if part.groups > 1 else 0,
-            dm1=target.row_pitch if tile.rows > 1 else 0,
-            param=param_row(s, op, b),
-            zero=op.zero,
-            lo=op.lo,
-            hi=op.hi,
+    for row, rows in target.runs(tile.row, tile.rows):
+        dst = target.at(row, part.col) + block.first
+        index = s.stream.add(
+            Alu(
+                op=AluOp.RQ,
+                operand=Operand.PARAM,
+                src_mem=Memory.ACC,
+                dst_mem=Memory.UB,
+                n=lanes,
+                m0=part.groups,
+                m1=rows,
+                src=part.acc + (row - tile.row) * part.groups,
+                sm0=1 if part.groups > 1 else 0,
+                sm1=part.groups if rows > 1 else 0,
+                dst=dst,
+                dm0=step if part.groups > 1 else 0,
+                dm1=target.row_pitch if rows > 1 else 0,
+                param=param_row(s, op, b),
+                zero=op.zero,
+                lo=op.lo,
+                hi=op.hi,
+            )
         )
-    )
-    at = tensor_offset(w, tile.image, tile.row, part.col) + block.first
-    loops = (part.groups, step, part.pixels * w.out_c), (tile.rows, target.row_pitch, w.out_w * w.out_c)
-    # Packed pixels are neighbours in UB and in the tensor alike, so one run covers them.
-    s.stream.probe(index, op.raw, part.pixels * block.count, dst, at, *loops)
-    if op.table is not None:
-        index = table_in_place(
-            s, op, dst, part.pixels * block.count, (part.groups, step), (tile.rows, target.row_pitch)
-        )
-        s.stream.probe(index, op.output, part.pixels * block.count, dst, at, *loops)
-
-
-def table_in_place(s: Emitter, op: Op, at: int, lanes: int, inner: tuple[int, int], outer: tuple[int, int]) -> int:
-    """Apply an operation's table to bytes it has just written; loops are (count, step). Returns the index."""
-    dm0, dm1 = inner[1] if inner[0] > 1 else 0, outer[1] if outer[0] > 1 else 0
-    return s.stream.add(
-        Alu(
-            op=AluOp.LUT,
-            operand=Operand.PARAM,
-            src_mem=Memory.UB,
-            dst_mem=Memory.UB,
-            n=lanes,
-            m0=inner[0],
-            m1=outer[0],
-            src=at,
-            sm0=dm0,
-            sm1=dm1,
-            dst=at,
-            dm0=dm0,
-            dm1=dm1,
-            param=table_row(s, op),
-        )
-    )
+        at = tensor_offset(w, tile.image, row, part.col) + block.first
+        loops = (part.groups, step, part.pixels * w.out_c), (rows, target.row_pitch, w.out_w * w.out_c)
+        # Packed pixels are neighbours in UB and in the tensor alike, so one run covers them.
+        s.stream.probe(index, op.raw, lanes, dst, at, *loops)
+        if op.table is not None:
+            index = table_in_place(s, op, dst, lanes, (part.groups, step), (rows, target.row_pitch))
+            s.stream.probe(index, op.output, lanes, dst, at, *loops)

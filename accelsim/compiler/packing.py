@@ -1,15 +1,18 @@
-"""How a convolution's reduction and output channels lie on the array: row packing and column packing.
+"""How a convolution's reduction and output channels lie on the array.
 
 A *run* is what the array reads for one kernel row of one ACC row: the contiguous bytes under ``pixels`` neighbouring
 windows. It is cut into ``chunks`` of ``k`` bytes and perhaps a shorter ``tail``, so nothing outside the windows is
 ever read. ``pixels`` > 1 is column packing: the spare columns compute the next output pixels of the row with shifted
-(Toeplitz) weights.
+(Toeplitz) weights. The last ``odd`` bytes of every run may be gathered instead: the vector unit copies them into a
+plane in which those of all kernel rows are neighbours, so they fill whole tiles (down to an im2col of the image, when
+``odd`` is the whole run). Over part of the input channels (``channels``), a strip of these channels is dense by itself.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -39,7 +42,7 @@ Shapes: TypeAlias = tuple[tuple[int, int, int], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packing:
-    """One way to lay a MatOp on the array. ``run = k * chunks + tail`` bytes."""
+    """One way to lay a MatOp on the array. ``run = k * chunks + tail + odd`` bytes."""
 
     pixels: int
     k: int
@@ -48,16 +51,18 @@ class Packing:
     taps: int  # separate kernel columns (1 when a run covers the whole kernel row)
     kernel_rows: int
     blocks: tuple[Block, ...]
-    gemms: Shapes = ()  # of one block and one tile of pixels
+    channels: int  # input channels of a group that one pass over the kernel reduces
+    odd: int = 0  # bytes of each run that are gathered
+    gemms: Shapes = ()  # of one block, one tile of pixels and these channels
 
     @property
     def run(self) -> int:
-        """Contiguous bytes of one kernel row and tap."""
-        return self.k * self.chunks + self.tail
+        """Bytes of one kernel row and tap."""
+        return self.k * self.chunks + self.tail + self.odd
 
     @property
     def weight_rows(self) -> int:
-        """WGT rows of one block."""
+        """WGT rows of one block over these channels."""
         return self.kernel_rows * self.taps * self.run
 
     @property
@@ -65,27 +70,36 @@ class Packing:
         """Columns used by a full block."""
         return self.pixels * self.blocks[0].count
 
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """The first input channel of every group, in order."""
+        return tuple(dict.fromkeys(block.channel for block in self.blocks))
+
     def text(self, op: MatOp) -> str:
         """The name reported as ``packing``."""
         base = "row" if self.taps == 1 else "channel"
+        if self.odd:
+            return f"{base}+im2col" if self.odd == self.run else f"{base}+gather {self.odd}"
         return f"{base}+column x{self.pixels}" if self.pixels > 1 else base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
     """The weight tiles of one gemm: half-open ranges of kernel rows and taps, and ``count`` tiles of ``k`` bytes from
-    byte ``at`` of each run."""
+    byte ``at`` of each run; or, ``gathered``, of the odd bytes of all kernel rows of a tap."""
 
     rows: tuple[int, int]
     taps: tuple[int, int]
     at: int
     k: int
     count: int
+    gathered: bool = False
 
     @property
     def tiles(self) -> int:
         """Weight tiles of the piece."""
-        return (self.rows[1] - self.rows[0]) * (self.taps[1] - self.taps[0]) * self.count
+        rows = 1 if self.gathered else self.rows[1] - self.rows[0]
+        return rows * (self.taps[1] - self.taps[0]) * self.count
 
     @property
     def weight_rows(self) -> int:
@@ -102,23 +116,60 @@ def slab_rows(slab: Slab) -> int:
     return sum(piece.weight_rows for piece in slab)
 
 
-def slabs(packing: Packing, arch: Arch) -> tuple[Slab, ...]:
-    """Cut one block's weights so that loading runs ahead of the array; one slab if all blocks fit WGT."""
-    everything = packing.weight_rows * len(packing.blocks) <= arch.wgt_rows
+@lru_cache(maxsize=1024)
+def slabs(packing: Packing, arch: Arch, parts: int = 1) -> tuple[Slab, ...]:
+    """Cut one block's weights so that loading runs ahead of the array; one slab if all blocks fit WGT.
+
+    ``parts`` is the number of runs of channels that the reduction is cut into.
+    """
+    rows = packing.weight_rows
+    everything = rows * parts * len(packing.blocks) <= arch.wgt_rows
     # Cut blocks in quarters of WGT: in halves, the first slab of the next block would wait for the last of this one.
-    part = 1 if everything else 2 if 2 * packing.weight_rows <= arch.wgt_rows else 4
+    part = 1 if everything else 2 if 2 * rows <= arch.wgt_rows else 4
     limit = max(packing.k, arch.wgt_rows // part)
-    whole = (0, packing.taps)
-    if packing.taps * packing.run <= limit and packing.chunks <= MAX_CHUNKS:
-        per = limit // (packing.taps * packing.run)
-        return tuple(_slab(packing, part, whole, (0, packing.run)) for part in _ranges(packing.kernel_rows, per))
+    made = [*_main_slabs(packing, limit), *_gathered_slabs(packing, limit, arch)]
+    merged: list[Slab] = []
+    for slab in made:
+        if merged and slab_rows(merged[-1]) + slab_rows(slab) <= limit:
+            merged[-1] += slab
+        else:
+            merged.append(slab)
+    return tuple(merged)
+
+
+def _main_slabs(packing: Packing, limit: int) -> list[Slab]:
+    main, whole = packing.run - packing.odd, (0, packing.taps)
+    if not main:
+        return []
+    if packing.taps * main <= limit and packing.chunks <= MAX_CHUNKS:
+        per = limit // (packing.taps * main)
+        return [_slab(packing, part, whole, (0, main)) for part in _ranges(packing.kernel_rows, per)]
     per = min(MAX_CHUNKS, limit // packing.k) * packing.k
-    return tuple(
+    return [
         _slab(packing, (row, row + 1), (tap, tap + 1), part)
         for row in range(packing.kernel_rows)
         for tap in range(packing.taps)
-        for part in _ranges(packing.run, per)
-    )
+        for part in _ranges(main, per)
+    ]
+
+
+def _gathered_slabs(packing: Packing, limit: int, arch: Arch) -> list[Slab]:
+    """The odd bytes of a tap lie one kernel row after the other: tiles of them need not end with a row."""
+    depth, rows = packing.kernel_rows * packing.odd, (0, packing.kernel_rows)
+    if not depth:
+        return []
+    k = min(depth, arch.array.rows, arch.wgt_rows)
+    cuts = [(0, depth)] if depth <= limit else _ranges(depth, limit // k * k)
+    taps = _ranges(packing.taps, max(1, limit // depth))
+    made: list[Slab] = []
+    for tap in taps:
+        for first, stop in cuts:
+            count, tail = divmod(stop - first, k)
+            pieces = [Piece(rows=rows, taps=tap, at=first, k=k, count=count, gathered=True)] if count else []
+            if tail:
+                pieces.append(Piece(rows=rows, taps=tap, at=stop - tail, k=tail, count=1, gathered=True))
+            made.append(tuple(pieces))
+    return made
 
 
 def _slab(packing: Packing, rows: tuple[int, int], taps: tuple[int, int], part: tuple[int, int]) -> Slab:
@@ -135,21 +186,37 @@ def _ranges(extent: int, per: int) -> list[tuple[int, int]]:
 
 
 def packings(op: MatOp, arch: Arch) -> tuple[Packing, ...]:
-    """Every packing of ``op`` that the array can hold, plainest first."""
+    """Every packing of ``op`` over all input channels that the array can hold, plainest first."""
+    joined = _joined(op)
     limit = 1
-    packable = op.groups == 1 and op.window.dilation[1] == 1 and not op.batched
-    if packable:
+    if joined and not op.batched:
         limit = max(1, min(arch.array.cols // op.window.out_c, op.window.out_w))
-    return tuple(_packing(op, arch, pixels) for pixels in range(1, limit + 1))
+    whole = op.window.in_c // op.groups
+    made = [_packing(op, arch, pixels=pixels, channels=whole) for pixels in range(1, limit + 1)]
+    if op.window.kernel[0] > 1 and op.window.dilation == (1, 1):
+        rows, run = arch.array.rows, (op.window.kernel[1] if joined else 1) * whole
+        odd = run % rows
+        # Over one kernel row alone, the odd bytes would waste as much of the array as they do in the run.
+        if odd and -(-op.window.kernel[0] * odd // rows) < op.window.kernel[0]:
+            made.append(_packing(op, arch, pixels=1, channels=whole, odd=odd))
+    return tuple(made)
 
 
-def _packing(op: MatOp, arch: Arch, pixels: int) -> Packing:
-    window = op.window
+def narrowed(op: MatOp, arch: Arch, channels: int) -> Packing:
+    """The plain packing over ``channels`` of the input channels, in a strip that holds these alone."""
+    return _packing(op, arch, pixels=1, channels=channels)
+
+
+def _joined(op: MatOp) -> bool:
+    """Whether the windows' kernel rows are contiguous bytes."""
+    return op.groups == 1 and op.window.dilation[1] == 1
+
+
+def _packing(op: MatOp, arch: Arch, *, pixels: int, channels: int, odd: int = 0) -> Packing:
+    window, joined = op.window, _joined(op)
     group_in, group_out = window.in_c // op.groups, window.out_c // op.groups
-    joined = op.groups == 1 and window.dilation[1] == 1
-    taps = 1 if joined else window.kernel[1]
-    run = ((pixels - 1) * window.stride[1] + window.kernel[1]) * window.in_c if joined else group_in
-    k = _tile_depth(run, arch, stream=window.out_w if op.batched else arch.array.rows)
+    run = ((pixels - 1) * window.stride[1] + window.kernel[1]) * channels if joined else channels
+    k = _tile_depth(run - odd, arch, stream=window.out_w if op.batched else arch.array.rows)
     width = arch.array.cols // pixels
     blocks = tuple(
         Block(first=g * group_out + first, count=min(width, group_out - first), channel=g * group_in)
@@ -157,8 +224,9 @@ def _packing(op: MatOp, arch: Arch, pixels: int) -> Packing:
         for first in range(0, group_out, width)
     )
     packing = Packing(
-        pixels=pixels, k=k, chunks=run // k, tail=run % k, taps=taps, kernel_rows=window.kernel[0], blocks=blocks
-    )
+        pixels=pixels, k=k, chunks=(run - odd) // k, tail=(run - odd) % k, taps=1 if joined else window.kernel[1],
+        kernel_rows=window.kernel[0], blocks=blocks, channels=channels, odd=odd,
+    )  # fmt: skip
     return replace(packing, gemms=_gemm_shapes(packing, arch))
 
 
@@ -166,7 +234,7 @@ def _tile_depth(run: int, arch: Arch, stream: int) -> int:
     """Bytes per tile: an exact divisor of the run (one gemm) unless uneven tiles are clearly fewer cycles."""
     limit = min(arch.array.rows, arch.wgt_rows)
     if run <= limit:
-        return run
+        return max(1, run)
     chunks = -(-run // limit)
     exact = next(d for d in range(limit, 0, -1) if run % d == 0)
     even = -(-run // chunks)
@@ -191,12 +259,13 @@ def array_cycles(packing: Packing, stream: int, arch: Arch) -> int:
     return sum(count * _cycles(tiles, k, stream, arch) for count, tiles, k in packing.gemms)
 
 
-def weight_runs(op: MatOp, packing: Packing, block: Block) -> NDArray[np.int8]:
-    """The weights of one block as (kernel rows, taps, run, pixels * count) int8."""
-    weights = op.weights[block.first : block.first + block.count]  # (count, r, s, c/groups)
+def weight_runs(op: MatOp, packing: Packing, block: Block, channel: int = 0) -> NDArray[np.int8]:
+    """The weights of one block over ``packing.channels`` channels from ``channel`` on, as (kernel rows, taps, run,
+    pixels * count) int8."""
+    weights = op.weights[block.first : block.first + block.count, :, :, channel : channel + packing.channels]
     count, rows, cols, channels = weights.shape
-    if packing.taps > 1:
-        return np.ascontiguousarray(weights.transpose(1, 2, 3, 0))
+    if packing.pixels == 1:  # a view: nothing is copied before the slab is put together
+        return weights.transpose(1, 2, 3, 0).reshape(rows, packing.taps, packing.run, count)
     flat = weights.transpose(1, 2, 3, 0).reshape(rows, cols * channels, count)
     runs = np.zeros((rows, 1, packing.run, packing.pixels, count), np.int8)
     step = op.window.stride[1] * channels
@@ -205,19 +274,30 @@ def weight_runs(op: MatOp, packing: Packing, block: Block) -> NDArray[np.int8]:
     return runs.reshape(rows, 1, packing.run, packing.pixels * count)
 
 
-def slab_data(runs: NDArray[np.int8], slab: Slab) -> NDArray[np.int8]:
-    """The WGT rows of a slab, (slab_rows, lanes) int8, in the order in which gemm consumes them."""
+def slab_data(runs: NDArray[np.int8], slab: Slab, odd: int = 0) -> NDArray[np.int8]:
+    """The WGT rows of a slab, (slab_rows, lanes) int8, in the order in which gemm consumes them.
+
+    ``odd`` is the packing's: the last bytes of every run, which gathered pieces take.
+    """
     lanes = runs.shape[3]
-    return np.concatenate(
-        [runs[slice(*p.rows), slice(*p.taps), p.at : p.at + p.k * p.count].reshape(-1, lanes) for p in slab]
-    )
+    parts: list[NDArray[np.int8]] = []
+    for p in slab:
+        part = slice(p.at, p.at + p.k * p.count)
+        if p.gathered:
+            odds = runs[:, slice(*p.taps), runs.shape[2] - odd :].transpose(1, 0, 2, 3)
+            parts.append(odds.reshape(p.taps[1] - p.taps[0], -1, lanes)[:, part].reshape(-1, lanes))
+        else:
+            parts.append(runs[slice(*p.rows), slice(*p.taps), part].reshape(-1, lanes))
+    return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
-def param_rows(op: MatOp, packing: Packing, block: Block, lanes: int) -> NDArray[np.uint32]:
+def param_rows(
+    op: MatOp, bias: NDArray[np.int32], packing: Packing, block: Block, lanes: int
+) -> NDArray[np.uint32]:
     """Bias and scale rows of one block, repeated per packed pixel: uint32 (2, lanes), unused lanes 0."""
     part = slice(block.first, block.first + block.count)
     rows = np.zeros((2, lanes), np.uint32)
     used = packing.pixels * block.count
-    rows[0, :used] = np.tile(op.bias[part].view(np.uint32), packing.pixels)
+    rows[0, :used] = np.tile(bias[part].view(np.uint32), packing.pixels)
     rows[1, :used] = np.tile(op.scale[part].astype(np.float32).view(np.uint32), packing.pixels)
     return rows

@@ -1,137 +1,126 @@
-"""Where every tensor lives: on chip for the next operation when it fits, in DRAM otherwise; UB addresses by lifetime.
+"""Where every tensor lives: in UB for the operations that read it, or in DRAM; and the chains of operations.
 
-Time is counted in *chains*: an operation and the vector operations that follow it strip by strip. Tensors that live
-in the same chain never share bytes. When a chain does not fit, its largest tensor is moved to DRAM and everything is
-placed again; what is left after that is workspace for strips.
+Time is counted in chains. Which tensors stay in UB is chosen by dynamic programming over the chains: a state is the
+set of tensors that lie in UB between two of them, its cost the closed-form cycles of all chains so far. Tensors alive
+at the same time never share bytes; what a chain's largest gap holds is its workspace.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 
 from accelsim.arch import Arch
-from accelsim.compiler.ops import Lowered, MatOp, Op, VecOp
-from accelsim.compiler.tile import Room, least_strip_bytes, plan_op
-from accelsim.errors import CapacityError, GraphError
-from accelsim.nn.graph import Pads
+from accelsim.compiler.chain import Chain, chain_of
+from accelsim.compiler.home import Home, home_of, makers_of, readers_of, torn
+from accelsim.compiler.ops import AddOp, DepthwiseOp, LrnOp, Lowered, MatOp, Op, VecOp, needs_acc
+from accelsim.compiler.plan import ChainPlan, Room
 
+Planner = Callable[[Chain, Room], list[ChainPlan]]
+"""The plans of a chain, best first; none if it does not fit."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Home:
-    """Where a tensor lies in UB. ``base`` is the byte of image 0's first stored pixel, border included.
-
-    ``images`` slots are used in turn, ``image_bytes`` apart; ``border`` rows and columns around each image hold the
-    zero point.
-    """
-
-    tensor: str
-    base: int
-    height: int
-    width: int
-    channels: int
-    border: Pads
-    image_bytes: int
-    images: int
-
-    @property
-    def filled(self) -> bool:
-        """Whether a slot must be filled before it is written, so that its border holds the zero point."""
-        return any(self.border)
-
-    @property
-    def pitch(self) -> int:
-        """Bytes from one row of pixels to the next."""
-        return (self.width + self.border[2] + self.border[3]) * self.channels
-
-    def pixel(self, image: int, row: int, col: int) -> int:
-        """Address of a pixel; rows and columns may reach into the border."""
-        slot = self.base + image % self.images * self.image_bytes
-        return slot + (row + self.border[0]) * self.pitch + (col + self.border[2]) * self.channels
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chain:
-    """Operations emitted strip by strip together: the first feeds the second on chip, and so on."""
-
-    ops: tuple[Op, ...]
-    batched: bool
+SPILL_PENALTY = 1.0 / 64
+"""Cycles per byte that a tensor in DRAM costs in the choice beside its time: of equals, the one on chip is taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Homes of all stored tensors on chip, the chains in order, and the strip workspace (base, bytes) of each."""
+    """Homes of the tensors that lie whole in UB, the chains in order with their plans, and each one's workspace."""
 
-    homes: dict[str, Home]  # tensors on chip only
+    homes: dict[str, Home]
     chains: tuple[Chain, ...]
-    workspace: tuple[tuple[int, int], ...]
+    plans: tuple[tuple[ChainPlan, ...], ...]  # per chain the best ones, best first
+    workspace: tuple[int, ...]  # first byte
+    rooms: tuple[Room, ...]
 
 
-def place(lowered: Lowered, arch: Arch) -> Placement:
-    """Keep as much on chip as fits. Raises CapacityError when an operation cannot run even from strips."""
-    spilled = _reshaped_with_border(lowered)
-    ahead = 2  # images of the network's input held at a time, so that the next one loads early
+@dataclass(frozen=True, slots=True)
+class Life:
+    """The chains during which a tensor is alive, and how many of its images are held."""
+
+    first: int
+    last: int
+    images: tuple[int, ...]  # the choices, most first
+
+
+def place(lowered: Lowered, arch: Arch, planner: Planner) -> Placement | Chain:
+    """Choose chains, homes and plans; the first chain that cannot be planned is returned if there is one."""
+    apart: set[str] = set()  # operations that do not join the chain before them
+    # Results that nobody reads on leave as they are made.
+    banned = torn(lowered) | {tensor for tensor in lowered.outputs if not readers_of(lowered, tensor)}
     while True:
-        chains = _chains(lowered, spilled)
-        wanted = [h for h in _homes(lowered, chains, ahead) if h.tensor not in spilled]
-        lives = _lifetimes(lowered, chains)
-        homes, crowded = _assign(wanted, lives, chains, lowered, arch)
-        if crowded is None:
-            gaps = tuple(_largest_gap(homes, lives, t, arch) for t in range(len(chains)))
-            return Placement(homes=homes, chains=chains, workspace=gaps)
-        alive = [h for h in wanted if lives[h.tensor][0] <= crowded <= lives[h.tensor][1]]
-        if not alive:
-            _refuse(chains[crowded], lowered, arch)
-        if ahead > 1 and any(h.tensor == lowered.input and h.images == ahead for h in alive):
-            ahead = 1  # cheaper than moving a tensor to DRAM
+        chains = chains_of(lowered, arch, banned, apart)
+        lives = lifetimes(lowered, chains)
+        chosen = _choose(lowered, arch, chains, lives, banned, planner)
+        if isinstance(chosen, int):
+            if len(chains[chosen].ops) == 1:
+                return chains[chosen]
+            apart.add(_cut(chains[chosen]))
             continue
-        spilled.add(max(alive, key=lambda h: (h.image_bytes * h.images, h.tensor)).tensor)
+        homes = _assign(lowered, lives, chosen)
+        gaps = [_largest_gap(homes, lives, t, arch) for t in range(len(chains))]
+        tight = [t for t, (plan, gap) in enumerate(zip(chosen.plans, gaps)) if plan[0].bytes > gap[1]]
+        if not tight and all(home.base + home.bytes <= arch.ub_bytes for home in homes.values()):
+            rooms = tuple(
+                Room(on_chip=frozenset(homes), ub_bytes=gap) for _, gap in gaps
+            )  # fmt: skip
+            return Placement(
+                homes=homes, chains=chains, plans=tuple(tuple(p) for p in chosen.plans),
+                workspace=tuple(base for base, _ in gaps), rooms=rooms,
+            )  # fmt: skip
+        # The bytes suffice, but not in one piece: the largest tensor in the way goes to DRAM.
+        where = tight[0] if tight else max(lives[h.tensor].first for h in homes.values())
+        alive = [h for h in homes.values() if lives[h.tensor].first <= where <= lives[h.tensor].last]
+        banned.add(max(alive, key=lambda h: (h.bytes, h.tensor)).tensor)
 
 
-def _reshaped_with_border(lowered: Lowered) -> set[str]:
-    """Tensors that one operation pads while another sees them dense, as a vector or as a row of the batch.
-
-    A border would tear the dense view apart, so these go through DRAM, where tensors are always dense.
-    """
-    torn: set[str] = set()
-    for root in set(lowered.root.values()):
-        users = [op for op in lowered.ops if root in (lowered.root[op.input], lowered.root[op.output])]
-        padded = any(isinstance(op, MatOp) and any(op.window.pads) for op in _consumers(lowered, root))
-        names = {name for op in users for name in (op.input, op.output) if lowered.root[name] == root}
-        shapes = {lowered.tensors[name].shape for name in names} | {lowered.tensors[root].shape}
-        if padded and (len(shapes) > 1 or any(op.batched for op in users)):
-            torn.add(root)
-    return torn
+def _cut(chain: Chain) -> str:
+    """The operation to part from its chain: the last one, a normalisation together with its squares."""
+    last = chain.ops[-1]
+    return chain.ops[-2].name if isinstance(last, LrnOp) and len(chain.ops) > 2 else last.name
 
 
-def _refuse(chain: Chain, lowered: Lowered, arch: Arch) -> None:
-    """Nothing is left to move to DRAM: planning the operation with the whole UB says what is missing."""
-    enough = max(least_strip_bytes(op, input_on_chip=False, output_on_chip=False) for op in lowered.ops)
-    for op in chain.ops:
-        try:
-            plan_op(op, arch, Room(input_on_chip=False, output_on_chip=False, ub_bytes=arch.ub_bytes), 1.0)
-        except CapacityError as error:
-            error.levers = (f"ub.size of at least {enough} bytes fits",)  # this operation and all others
-            raise
-    raise GraphError(layer=chain.ops[0].layer, problem="no placement in UB was found", hint="use a larger ub.size")
+# ------------------------------------------------------------------------------------------------ chains
 
 
-def _consumers(lowered: Lowered, tensor: str) -> list[Op]:
-    return [op for op in lowered.ops if lowered.root[op.input] == tensor]
-
-
-def _chains(lowered: Lowered, spilled: set[str]) -> tuple[Chain, ...]:
+def chains_of(lowered: Lowered, arch: Arch, off_chip: set[str], apart: set[str]) -> tuple[Chain, ...]:
+    """Operations join the chain before them when it feeds them and nobody else needs what passes between them."""
     chains: list[list[Op]] = []
     for op in lowered.ops:
-        source = lowered.root[op.input]
-        if chains and isinstance(op, VecOp) and not op.batched:
-            last = chains[-1][-1]
-            alone = len(_consumers(lowered, source)) == 1
-            joined = lowered.root[last.output] == source and not last.batched
-            if joined and alone and source not in spilled:
-                chains[-1].append(op)
-                continue
-        chains.append([op])
-    return tuple(Chain(ops=tuple(ops), batched=ops[0].batched) for ops in chains)
+        if chains and op.name not in apart and _joins(op, chains[-1], lowered, arch, off_chip):
+            chains[-1].append(op)
+        else:
+            chains.append([op])
+    return tuple(chain_of(ops, lowered) for ops in chains)
+
+
+def _joins(op: Op, chain: list[Op], lowered: Lowered, arch: Arch, off_chip: set[str]) -> bool:
+    if op.batched or chain[0].batched or isinstance(op, MatOp) or (needs_acc(op) and arch.acc_rows < 2):
+        return False
+    made = {lowered.root[member.output] for member in chain}
+    inside = {lowered.root[t] for t in op.inputs} & made
+    if lowered.root[chain[-1].output] not in inside or inside & off_chip:
+        return False
+    if inside & set(lowered.outputs):
+        return False
+    members = {*(member.name for member in chain), op.name}
+    for tensor in inside:
+        others = [reader for reader in readers_of(lowered, tensor) if reader.name not in members]
+        # The squares come before the normalisation that reads the same tensor, which will join too.
+        if any(not _partner(op, other, lowered) for other in others):
+            return False
+        if any(lowered.tensors[t].shape != lowered.tensors[tensor].shape for t in _names(op, tensor, lowered)):
+            return False  # a view of another shape
+    return isinstance(op, VecOp | DepthwiseOp | AddOp | LrnOp)
+
+
+def _partner(op: Op, other: Op, lowered: Lowered) -> bool:
+    return isinstance(other, LrnOp) and lowered.root[other.inputs[1]] == lowered.root[op.output]
+
+
+def _names(op: Op, tensor: str, lowered: Lowered) -> list[str]:
+    return [t for t in op.inputs if lowered.root[t] == tensor]
 
 
 def _group_bounds(chains: tuple[Chain, ...], index: int) -> tuple[int, int]:
@@ -144,110 +133,123 @@ def _group_bounds(chains: tuple[Chain, ...], index: int) -> tuple[int, int]:
     return first, last
 
 
-def _users(lowered: Lowered, chains: tuple[Chain, ...], tensor: str) -> tuple[list[int], list[int]]:
-    makers = [t for t, c in enumerate(chains) if any(lowered.root[op.output] == tensor for op in c.ops)]
-    readers = [t for t, c in enumerate(chains) if any(lowered.root[op.input] == tensor for op in c.ops)]
-    return makers, readers
+def lifetimes(lowered: Lowered, chains: tuple[Chain, ...]) -> dict[str, Life]:
+    """Of every tensor that is not used up within one chain; a life ends with the last chain that touches it.
 
-
-def _crosses(lowered: Lowered, chains: tuple[Chain, ...], tensor: str) -> bool:
-    """Whether all images of the batch must be held: the tensor leaves the loop over images it was made in."""
-    makers, readers = _users(lowered, chains, tensor)
-    return any(chains[t].batched for t in makers + readers)
-
-
-def _lifetimes(lowered: Lowered, chains: tuple[Chain, ...]) -> dict[str, tuple[int, int]]:
-    lives: dict[str, tuple[int, int]] = {}
-    for tensor in set(lowered.root.values()):
-        makers, readers = _users(lowered, chains, tensor)
-        used = sorted(makers + readers)
-        if not used:
+    A tensor that leaves the loop over images it was made in is held for all images, the network's inputs in up to two
+    slots, so that the next one loads early.
+    """
+    lives: dict[str, Life] = {}
+    where = {op.name: t for t, chain in enumerate(chains) for op in chain.ops}
+    for tensor in dict.fromkeys(lowered.root[t] for t in lowered.tensors):
+        users = [where[op.name] for op in (*makers_of(lowered, tensor), *readers_of(lowered, tensor))]
+        if not users or _inner(tensor, chains, lowered):
             continue
-        first, last = used[0], used[-1]
-        if lowered.batch > 1 and _crosses(lowered, chains, tensor):
-            if not chains[first].batched:
-                first = _group_bounds(chains, first)[0]
-            if not chains[last].batched:
-                last = _group_bounds(chains, last)[1]
-        lives[tensor] = (first, last)
+        first, last = min(users), max(users)
+        crossing = lowered.batch > 1 and any(chains[t].batched for t in users)
+        if crossing:
+            first = first if chains[first].batched else _group_bounds(chains, first)[0]
+            last = last if chains[last].batched else _group_bounds(chains, last)[1]
+        images = (lowered.batch,) if crossing else (1,)
+        if tensor in lowered.inputs and not crossing and lowered.batch > 1:
+            images = (2, 1)
+        lives[tensor] = Life(first, last, images)
     return lives
 
 
-def _homes(lowered: Lowered, chains: tuple[Chain, ...], ahead: int) -> list[Home]:
-    """The on-chip form of every stored tensor (base still 0)."""
-    homes: list[Home] = []
-    for tensor in dict.fromkeys(lowered.root[t] for t in lowered.tensors):
-        readers = _consumers(lowered, tensor)
-        makers = [op for op in lowered.ops if lowered.root[op.output] == tensor]
-        if not readers and not makers:
-            continue
-        padded = [op.window.pads for op in readers if isinstance(op, MatOp)]
-        border: Pads = tuple(max((p[i] for p in padded), default=0) for i in range(4))  # type: ignore[assignment]
-        height, width, channels = lowered.tensors[tensor].shape
-        pixels = (height + border[0] + border[1]) * (width + border[2] + border[3])
-        crossing = lowered.batch > 1 and _crosses(lowered, chains, tensor)
-        images = lowered.batch if crossing else min(lowered.batch, ahead) if tensor == lowered.input else 1
-        homes.append(
-            Home(
-                tensor=tensor,
-                base=0,
-                height=height,
-                width=width,
-                channels=channels,
-                border=border,
-                image_bytes=pixels * channels,
-                images=images,
-            )
-        )
+def _inner(tensor: str, chains: tuple[Chain, ...], lowered: Lowered) -> bool:
+    return any(
+        lowered.root[chain.ops[level].output] == tensor for chain in chains for level in chain.inner
+    )
+
+
+# ---------------------------------------------------------------------------------------------- the choice
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    homes: dict[str, int]  # images held of every tensor on chip
+    plans: tuple[list[ChainPlan], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    cost: float
+    homes: Mapping[str, int]
+    plans: tuple[list[ChainPlan], ...]
+
+
+def _choose(
+    lowered: Lowered, arch: Arch, chains: tuple[Chain, ...], lives: dict[str, Life], banned: set[str], planner: Planner
+) -> _Chosen | int:
+    """Dynamic programming over the chains; the number of the first one that nothing fits, if there is one."""
+    sizes = {
+        (tensor, images): home_of(lowered, tensor, images=images).bytes
+        for tensor, life in lives.items()
+        for images in life.images
+    }
+    states: dict[frozenset[tuple[str, int]], _State] = {frozenset(): _State(0.0, {}, ())}
+    for t, chain in enumerate(chains):
+        born = [name for name, life in lives.items() if life.first == t]
+        options = [[0] if name in banned else [*lives[name].images, 0] for name in born]
+        following: dict[frozenset[tuple[str, int]], _State] = {}
+        for alive, state in states.items():
+            for choice in product(*options):
+                new = frozenset((name, images) for name, images in zip(born, choice) if images)
+                held = alive | new
+                room = arch.ub_bytes - sum(sizes[item] for item in held)
+                if room < 0:
+                    continue
+                used = frozenset(name for name, _ in held if _touched(name, chain, lowered))
+                found = planner(chain, Room(on_chip=used, ub_bytes=room))
+                if not found:
+                    continue
+                repeat = 1 if chain.batched else lowered.batch
+                spilled = sum(
+                    lowered.tensors[name].size * repeat for name, images in zip(born, choice) if images < lives[name].images[0]
+                )
+                cost = state.cost + found[0].cost * repeat + spilled * SPILL_PENALTY
+                left = frozenset(item for item in held if lives[item[0]].last > t)
+                if left not in following or cost < following[left].cost:
+                    following[left] = _State(cost, {**state.homes, **dict(new)}, (*state.plans, found))
+        if not following:
+            return t
+        states = following
+    best = min(states.values(), key=lambda state: state.cost)
+    return _Chosen(dict(best.homes), best.plans)
+
+
+def _touched(tensor: str, chain: Chain, lowered: Lowered) -> bool:
+    return any(tensor in (lowered.root[t] for t in (*op.inputs, op.output)) for op in chain.ops)
+
+
+# ---------------------------------------------------------------------------------------------- addresses
+
+
+def _assign(lowered: Lowered, lives: dict[str, Life], chosen: _Chosen) -> dict[str, Home]:
+    """First-fit addresses in order of first use."""
+    homes: dict[str, Home] = {}
+    for tensor in sorted(chosen.homes, key=lambda name: (lives[name].first, lives[name].last, name)):
+        home = home_of(lowered, tensor, images=chosen.homes[tensor])
+        base = 0
+        for start, stop in _taken(homes, lives, lives[tensor].first, lives[tensor].last):
+            if base + home.bytes <= start:
+                break
+            base = max(base, stop)
+        homes[tensor] = replace(home, base=base)
     return homes
 
 
-def _assign(
-    wanted: list[Home], lives: dict[str, tuple[int, int]], chains: tuple[Chain, ...], lowered: Lowered, arch: Arch
-) -> tuple[dict[str, Home], int | None]:
-    """First-fit addresses in order of first use; or the first chain that does not fit."""
-    homes: dict[str, Home] = {}
-    for home in sorted(wanted, key=lambda h: (lives[h.tensor], h.tensor)):
-        first, last = lives[home.tensor]
-        size = home.image_bytes * home.images
-        base = _first_fit(size, first, last, homes, lives)
-        if base + size > arch.ub_bytes:
-            return {}, first
-        homes[home.tensor] = replace(home, base=base)
-    for t, chain in enumerate(chains):
-        room = _largest_gap(homes, lives, t, arch)[1]
-        if sum(_least(op, lowered, homes) for op in chain.ops) > room:
-            return {}, t
-    return homes, None
-
-
-def _least(op: Op, lowered: Lowered, homes: dict[str, Home]) -> int:
-    return least_strip_bytes(
-        op,
-        input_on_chip=lowered.root[op.input] in homes,
-        output_on_chip=lowered.root[op.output] in homes,
-    )
-
-
-def _taken(homes: dict[str, Home], lives: dict[str, tuple[int, int]], first: int, last: int) -> list[tuple[int, int]]:
+def _taken(homes: dict[str, Home], lives: dict[str, Life], first: int, last: int) -> list[tuple[int, int]]:
     """Address ranges in use at some time in ``first .. last``, by address."""
     return sorted(
-        (h.base, h.base + h.image_bytes * h.images)
+        (h.base, h.base + h.bytes)
         for h in homes.values()
-        if lives[h.tensor][0] <= last and lives[h.tensor][1] >= first
+        if lives[h.tensor].first <= last and lives[h.tensor].last >= first
     )
 
 
-def _first_fit(size: int, first: int, last: int, homes: dict[str, Home], lives: dict[str, tuple[int, int]]) -> int:
-    base = 0
-    for start, stop in _taken(homes, lives, first, last):
-        if base + size <= start:
-            return base
-        base = max(base, stop)
-    return base
-
-
-def _largest_gap(homes: dict[str, Home], lives: dict[str, tuple[int, int]], time: int, arch: Arch) -> tuple[int, int]:
+def _largest_gap(homes: dict[str, Home], lives: dict[str, Life], time: int, arch: Arch) -> tuple[int, int]:
     """(base, bytes) of the largest range free in chain ``time``."""
     best, base = (0, 0), 0
     for start, stop in [*_taken(homes, lives, time, time), (arch.ub_bytes, arch.ub_bytes)]:

@@ -1,4 +1,4 @@
-"""Plans to instructions: walks images and chains, tile by tile, in the order of meaning.
+"""Plans to instructions: walks images and chains, job by job, in the order of meaning.
 
 Units run in order and loads find their place in rings, so this order decides who may run ahead of whom; tokens and
 the order of words in the program are added afterwards (``sync.py``, ``order.py``).
@@ -6,61 +6,107 @@ the order of words in the program are added afterwards (``sync.py``, ``order.py`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import groupby
 
+from accelsim.compiler.chain import Chain, flow
 from accelsim.compiler.emitter import Emitter
-from accelsim.compiler.matrix import matrix_jobs
-from accelsim.compiler.ops import MatOp, Op
-from accelsim.compiler.place import Chain
-from accelsim.compiler.stream import Stream
-from accelsim.compiler.vector import vector_jobs
+from accelsim.compiler.matrix import Work, matrix_jobs
+from accelsim.compiler.norm import norm_tile
+from accelsim.compiler.ops import LrnOp, MatOp, Op
+from accelsim.compiler.plan import jobs_of
+from accelsim.compiler.stream import Ring, Stream, Tile, tiles_of
+from accelsim.compiler.vector import vector_tile
 
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A piece of an operation that is emitted at once: the input rows it needs, the output rows then complete."""
-
-    needs: int
-    gives: int
-    emit: Callable[[], None]
+EVERY_PART = 1 << 30
 
 
 def schedule(emitter: Emitter) -> Stream:
     """Emit every image of every chain."""
     for batched, chains in groupby(enumerate(emitter.placement.chains), key=lambda item: item[1].batched):
-        group = [chain for _, chain in chains]
+        group = [number for number, _ in chains]
         for image in range(1 if batched else emitter.lowered.batch):
-            for chain in group:
-                _chain(emitter, chain, image)
+            for number in group:
+                run_chain(emitter, number, image)
     return emitter.stream
 
 
-def _chain(emitter: Emitter, chain: Chain, image: int) -> None:
-    queues = [list(_jobs(emitter, op, image)) for op in chain.ops]
-    done = [0] * len(queues)
-    given = [0] * len(queues)
+def run_chain(s: Emitter, number: int, image: int) -> None:
+    """Emit one image of a chain, or the whole batch."""
+    chain = s.placement.chains[number]
+    s.begin_chain(number)
+    head = chain.ops[0]
+    plan = s.plans[head.name]
+    jobs = jobs_of(head, plan, EVERY_PART)
+    work = list(matrix_jobs(s, head, image)) if isinstance(head, MatOp) else _vector_jobs(s, head, image)
+    steps = list(flow(chain, jobs, [s.plans[op.name].rows for op in chain.ops]))
+    following = _next_tiles(work) if plan.strips_in != 1 and plan.planes != 1 else {}
+    given = 0
+    for step in steps:
+        op = chain.ops[step.level]
+        s.stream.layer = op.layer
+        if step.level:
+            _behind(s, op, image, step.at, step.rows)
+            continue
+        if step.at == 0:
+            s.prepare_output(op, image)
+        _, prepare, emit = work[step.at]
+        prepare()
+        emit()
+        if step.at in following:
+            following[step.at]()
+        gives = jobs[step.at].gives
+        if gives > given:
+            s.finish_rows(op, image, given, gives - given)
+            given = gives
+    s.stream.layer = chain.ops[-1].layer
+    _flush(s, chain, image)
 
-    def advance(level: int) -> None:
-        job = queues[level][done[level]]
-        done[level] += 1
-        emitter.stream.layer = chain.ops[level].layer
-        job.emit()
-        given[level] = job.gives
 
-    while done[0] < len(queues[0]):
-        emitter.stream.layer = chain.ops[0].layer
-        emitter.ensure_input(chain.ops[0], image, queues[0][done[0]].needs)
-        advance(0)
-        for level in range(1, len(queues)):
-            while done[level] < len(queues[level]) and queues[level][done[level]].needs <= given[level - 1]:
-                advance(level)
-    assert done == [len(q) for q in queues], "a chain's vector operations must be fed by their producer"
-    emitter.store_output(chain.ops[-1], image)
+def _next_tiles(work: list[Work]) -> dict[int, Callable[[], object]]:
+    """After the first job of a tile, what the next tile reads is brought in: its loads and copies go before the rest
+    of this tile's."""
+    starts = [n for n, (tile, *_) in enumerate(work) if n == 0 or work[n - 1][0] != tile]
+    return {start: work[after][1] for start, after in zip(starts, starts[1:])}
 
 
-def _jobs(emitter: Emitter, op: Op, image: int) -> Iterator[Job]:
-    make = matrix_jobs if isinstance(op, MatOp) else vector_jobs
-    for needs, gives, emit in make(emitter, op, image):
-        yield Job(needs, gives, emit)
+def _flush(s: Emitter, chain: Chain, image: int) -> None:
+    for op in chain.ops:
+        s.store_output(op, image)
+
+
+def _behind(s: Emitter, op: Op, image: int, row: int, rows: int) -> None:
+    """A step of an operation behind the first."""
+    w = op.window
+    tile = Tile(image=image, row=row, rows=rows, col=0, cols=w.out_w)
+    if row == 0:
+        s.prepare_output(op, image)
+    for tensor in op.inputs:
+        s.ensure_rows(tensor, image, w.last_row(row + rows))
+    _compute(s, op, tile, s.side)
+    s.finish_rows(op, image, row, rows)
+
+
+def _compute(s: Emitter, op: Op, tile: Tile, sums: Ring) -> None:
+    if isinstance(op, LrnOp):
+        norm_tile(s, op, tile, sums)
+    else:
+        vector_tile(s, op, tile, sums)
+
+
+def _vector_jobs(s: Emitter, op: Op, image: int) -> list[Work]:
+    """The jobs of vector work that leads a chain."""
+    w, plan = op.window, s.plans[op.name]
+
+    def prepare(tile: Tile) -> Callable[[], None]:
+        def load() -> None:
+            for number, tensor in enumerate(op.inputs):
+                s.ensure_rows(tensor, image, w.last_row(tile.row + tile.rows), batched=op.batched)
+                s.input_view(op, tile, number)
+
+        return load
+
+    def emit(tile: Tile) -> Callable[[], None]:
+        return lambda: _compute(s, op, tile, s.acc)
+
+    return [(tile, prepare(tile), emit(tile)) for tile in tiles_of(w, plan.rows, plan.cols, image)]

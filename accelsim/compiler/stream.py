@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
 from accelsim.compiler.ops import Window
@@ -20,6 +20,7 @@ class Ring:
     """Rows of a scratchpad handed out in a circle; remembers what still lies intact, so that it is loaded once."""
 
     capacity: int
+    base: int = 0
     _next: int = 0
     _live: OrderedDict[Hashable, tuple[int, int]] = field(default_factory=OrderedDict)
 
@@ -27,13 +28,14 @@ class Ring:
         """(first row, whether it must be loaded) of ``size`` rows named ``key``."""
         held = self._live.get(key)
         if held is not None:
-            return held[0], False
+            return self.base + held[0], False
         start = self.take(size)
-        self._live[key] = (start, size)
+        self._live[key] = (start - self.base, size)
         return start, True
 
     def take(self, size: int) -> int:
         """First row of ``size`` rows that nobody looks up again."""
+        assert size <= self.capacity, "more rows than a ring holds"
         if self._next + size > self.capacity:
             self._next = 0
         start, stop = self._next, self._next + size
@@ -41,7 +43,7 @@ class Ring:
         stale = [key for key, (row, rows) in self._live.items() if row < stop and row + rows > start]
         for key in stale:
             del self._live[key]
-        return start
+        return self.base + start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,15 +59,65 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Addresses of pixels: ``origin + row * row_pitch + col * pixel_pitch`` in unpadded coordinates."""
+    """Addresses of pixels in unpadded coordinates: ``origin + line * row_pitch + col * pixel_pitch``.
+
+    Of a tensor held whole, or of a strip, ``line`` is the row (``held`` is 0 then); of a ring of ``held`` lines it is
+    ``(row + top) % held``. ``stride`` is how far the window moves per output row and column, in rows and pixels of the
+    view; a strip that holds only the pixels under 1x1 windows has a stride of its own.
+    """
 
     origin: int
     row_pitch: int
     pixel_pitch: int
+    stride: tuple[int, int] = (1, 1)
+    top: int = 0
+    held: int = 0
 
     def at(self, row: int, col: int) -> int:
         """Byte address of a pixel; it may be in the border."""
-        return self.origin + row * self.row_pitch + col * self.pixel_pitch
+        line = (row + self.top) % self.held if self.held else row
+        return self.origin + line * self.row_pitch + col * self.pixel_pitch
+
+    def runs(self, row: int, rows: int) -> list[tuple[int, int]]:
+        """(first row, rows) of the stretches of ``rows`` rows whose lines follow each other."""
+        if not self.held:
+            return [(row, rows)]
+        made = []
+        while rows:
+            count = min(rows, self.held - (row + self.top) % self.held)
+            made.append((row, count))
+            row, rows = row + count, rows - count
+        return made
+
+    def windows(
+        self, row: int, rows: int, window: Window, taps: tuple[int, int] | None = None
+    ) -> list[tuple[int, int, int, int]]:
+        """(first output row, output rows, first kernel row, kernel rows) of parts whose lines follow each other.
+
+        ``taps`` is the half-open range of kernel rows meant, all of them if missing. Parts of one output row come in
+        the order of its kernel rows.
+        """
+        low, high = taps or (0, window.kernel[0])
+        if not self.held:
+            return [(row, rows, low, high - low)]
+        made: list[tuple[int, int, int, int]] = []
+        before = -1
+        for out in range(row, row + rows):
+            rounds = [self._round(out, k, window) for k in range(low, high)]
+            cut = next((i for i, r in enumerate(rounds) if r != rounds[0]), len(rounds))
+            if cut < len(rounds):
+                made += [(out, 1, low, cut), (out, 1, low + cut, len(rounds) - cut)]
+                before = -1
+            elif before == rounds[0]:
+                made[-1] = (made[-1][0], made[-1][1] + 1, low, high - low)
+            else:
+                made.append((out, 1, low, high - low))
+                before = rounds[0]
+        return made
+
+    def _round(self, out: int, tap: int, window: Window) -> int:
+        """How often the ring has been gone round where kernel row ``tap`` of output row ``out`` lies."""
+        return (window.first_row(out) + tap * window.dilation[0] + self.top) // self.held
 
 
 @dataclass(slots=True)
@@ -92,18 +144,26 @@ class Stream:
         self, memory: Memory, *, dram: int, local: int, rows: int, run: int, dram_pitch: int, local_pitch: int
     ) -> None:
         """DRAM -> scratchpad, ``rows`` runs of ``run`` bytes."""
-        for first, count, length in _pieces(rows, run, joined=run == dram_pitch == local_pitch):
-            self.add(
-                Load(
-                    memory=memory,
-                    dram=dram + first * dram_pitch,
-                    local=local + first * local_pitch,
-                    run=length,
-                    n0=count,
-                    ds0=dram_pitch if count > 1 else 0,
-                    ls0=local_pitch if count > 1 else 0,
-                )
-            )
+        self.load_block(
+            memory, dram=dram, local=local, rows=rows, cols=1, run=run, dram_pitch=(dram_pitch, run),
+            local_pitch=(local_pitch, run),
+        )  # fmt: skip
+
+    def load_block(
+        self,
+        memory: Memory,
+        *,
+        dram: int,
+        local: int,
+        rows: int,
+        cols: int,
+        run: int,
+        dram_pitch: tuple[int, int],
+        local_pitch: tuple[int, int],
+    ) -> None:
+        """DRAM -> scratchpad: ``rows`` x ``cols`` runs of ``run`` bytes; pitches are (row, column)."""
+        for fields in _transfers(dram, local, rows, cols, run, dram_pitch, local_pitch):
+            self.add(Load(memory=memory, **fields))
 
     def fill(self, local: int, rows: int, run: int, value: int) -> None:
         """Write ``rows`` rows of ``run`` bytes of UB, one after the other, with one value; each takes a cycle."""
@@ -131,23 +191,8 @@ class Stream:
         local_pitch: tuple[int, int],
     ) -> None:
         """UB -> DRAM: ``rows`` x ``cols`` runs of ``run`` bytes; pitches are (row, column)."""
-        if run == dram_pitch[1] == local_pitch[1]:
-            run, cols, dram_pitch, local_pitch = run * cols, 1, (dram_pitch[0], 0), (local_pitch[0], 0)
-        for first, count, length in _pieces(rows, run, joined=cols == 1 and run == dram_pitch[0] == local_pitch[0]):
-            self.add(
-                Store(
-                    memory=Memory.UB,
-                    dram=dram + first * dram_pitch[0],
-                    local=local + first * local_pitch[0],
-                    run=length,
-                    n0=cols,
-                    ds0=dram_pitch[1] if cols > 1 else 0,
-                    ls0=local_pitch[1] if cols > 1 else 0,
-                    n1=count,
-                    ds1=dram_pitch[0] if count > 1 else 0,
-                    ls1=local_pitch[0] if count > 1 else 0,
-                )
-            )
+        for fields in _transfers(dram, local, rows, cols, run, dram_pitch, local_pitch):
+            self.add(Store(memory=Memory.UB, **fields))
 
     def probe(
         self,
@@ -177,12 +222,36 @@ class Stream:
         )
 
 
-def _pieces(rows: int, run: int, *, joined: bool) -> list[tuple[int, int, int]]:
-    """(first row, count, run bytes) of the fewest transfers within the field limits."""
-    if joined:
+def _transfers(
+    dram: int,
+    local: int,
+    rows: int,
+    cols: int,
+    run: int,
+    dram_pitch: tuple[int, int],
+    local_pitch: tuple[int, int],
+) -> Iterator[dict[str, int]]:
+    """The fields of the fewest transfers that move a block."""
+    if run == dram_pitch[1] == local_pitch[1]:
+        run, cols, dram_pitch, local_pitch = run * cols, 1, (dram_pitch[0], 0), (local_pitch[0], 0)
+    per = rows  # rows of one transfer
+    if cols == 1 and run == dram_pitch[0] == local_pitch[0]:
         per = max(1, MAX_RUN // run)
-        return [(first, 1, min(per, rows - first) * run) for first in range(0, rows, per)]
-    return [(0, rows, run)]
+    for first in range(0, rows, per):
+        count, length = min(per, rows - first), run
+        if per != rows or (cols == 1 and run == dram_pitch[0] == local_pitch[0]):
+            count, length = 1, count * run
+        yield {
+            "dram": dram + first * dram_pitch[0],
+            "local": local + first * local_pitch[0],
+            "run": length,
+            "n0": cols if cols > 1 else count,
+            "ds0": dram_pitch[1] if cols > 1 else dram_pitch[0] if count > 1 else 0,
+            "ls0": local_pitch[1] if cols > 1 else local_pitch[0] if count > 1 else 0,
+            "n1": count if cols > 1 else 1,
+            "ds1": dram_pitch[0] if count > 1 and cols > 1 else 0,
+            "ls1": local_pitch[0] if count > 1 and cols > 1 else 0,
+        }
 
 
 def tensor_offset(window: Window, image: int, row: int, col: int) -> int:

@@ -1,224 +1,437 @@
-"""Choosing the tile of every operation: rows x columns of output, packing, loop order and buffers.
+"""Choosing how a chain is cut: every tile, packing, loop order and number of buffers that fits, ranked in closed form.
 
-Exhaustive over distinct tile heights and widths, packings and loop orders, pruned by exact capacity and ranked by a
-closed form over the laws of ``accelsim.timing``. What no tile fits is a CapacityError that says what would.
+The tiles of level 0 are enumerated as arrays and pruned by exact capacity; what the operations behind it hold is found
+by following the flow of rows. The rank is a closed form over the laws of ``accelsim.timing``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
 
 from accelsim.arch import Arch
-from accelsim.compiler.ops import MatOp, Op, VecOp, Window
-from accelsim.compiler.packing import Packing, array_cycles, packings
-from accelsim.errors import CapacityError
+from accelsim.compiler.chain import Chain, rows_held
+from accelsim.compiler.ops import LrnOp, Lowered, MatOp, Op, bordered, needs_acc
+from accelsim.compiler.packing import Packing, array_cycles, narrowed, packings, slab_rows, slabs
+from accelsim.compiler.plan import ChainPlan, Plan, Room, distinct_parts, jobs_of, strip_shape
+from accelsim.compiler.work import acc_rows_per_pixel, gemm_rows_per_pixel, steps_per_pixel
 
-INSTRUCTION_BYTES = 32
-"""Fetching a word costs its bytes on the DRAM port."""
+WORD_BYTES = 32
+"""Fetching an instruction costs its bytes on the DRAM port."""
 
+MAX_CHANNEL_CUTS = 8
+"""Widths of partial reductions that are tried."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
-    """What an operation may use: where its tensors live, and the UB bytes left for strips."""
+BUFFERS = ((2, 2), (2, 1), (1, 2), (1, 1))
 
-    input_on_chip: bool
-    output_on_chip: bool
-    ub_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How an operation is cut. ``rows`` x ``cols`` output pixels a tile; strips in UB when a tensor is in DRAM."""
-
-    rows: int
-    cols: int
-    packing: Packing | None = None
-    weights_outer: bool = False  # all tiles for one block of channels before the next block
-    strips_in: int = 0  # strip buffers for the input, 0 when it is on chip
-    strips_out: int = 0
-    strip_in_bytes: int = 0
-    strip_out_bytes: int = 0
-    cost_cycles: float = 0.0
-
-    def text(self) -> str:
-        """One line for ``--dump tile``."""
-        order = "weights outer" if self.weights_outer else "pixels outer"
-        packed = ""
-        if self.packing is not None:
-            p = self.packing
-            packed = f" k={p.k} chunks={p.chunks} tail={p.tail} blocks={len(p.blocks)} pixels={p.pixels} {order}"
-        strips = f" strips in={self.strips_in} out={self.strips_out}" if self.strips_in or self.strips_out else ""
-        return f"{self.rows}x{self.cols}{packed}{strips} ~{self.cost_cycles:.0f} cycles"
+Numbers = NDArray[np.int64]
+Reals = NDArray[np.float64]
 
 
-def least_strip_bytes(op: Op, *, input_on_chip: bool, output_on_chip: bool) -> int:
-    """UB bytes of the smallest possible strips of ``op``: one output pixel, single-buffered."""
-    size = 0
-    if not input_on_chip:
-        size += strip_bytes(op.window, 1, 1)
-    if not output_on_chip:
-        size += op.window.out_c
-    return size
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the search knows of a chain beside level 0: where its tensors lie, and what the other levels cost.
 
-
-def strip_bytes(window: Window, rows: int, cols: int) -> int:
-    """UB bytes of the input under ``rows`` x ``cols`` output pixels, padding included."""
-    return window.rows_in(rows) * window.cols_in(cols) * window.in_c
-
-
-@lru_cache(maxsize=4096)
-def distinct_parts(extent: int) -> tuple[int, ...]:
-    """The distinct values of ceil(extent / n), largest first: every tile size worth trying, ragged ones included."""
-    return tuple(sorted({-(-extent // n) for n in range(1, extent + 1)}, reverse=True))
-
-
-def plan_op(op: Op, arch: Arch, room: Room, grain: float) -> Plan:
-    """The cheapest plan of one operation.
-
-    ``grain`` weighs the cycles exposed at the ends of an operation (a finer cut hides more of them but costs
-    instructions); the pipeline tries several and keeps what runs fastest. Raises CapacityError.
+    ``input_bytes``: whether the input (or one of several) comes from DRAM in strips. ``side_rows``: ACC rows that
+    belong to the levels behind. ``vector_steps`` and ``gemm_rows`` are those levels' work in all, ``moved_bytes``
+    what they move through the port.
     """
-    best = min(_candidates(op, arch, room, grain), key=lambda p: p.cost_cycles, default=None)
-    if best is None:
-        raise _too_small(op, arch, room)
-    return best
+
+    inputs_off_chip: int
+    output_off_chip: bool
+    side_rows: int
+    vector_steps: int
+    gemm_rows: int
+    moved_bytes: float
 
 
-def _candidates(op: Op, arch: Arch, room: Room, grain: float) -> Iterator[Plan]:
-    choices: tuple[Packing | None, ...] = packings(op, arch) if isinstance(op, MatOp) else (None,)
-    for packing in choices:
-        for cols in _widths(op, arch, room, packing):
-            for rows in distinct_parts(op.window.out_h):
-                plan = _fit(op, arch, room, packing, rows, cols)
-                if plan is not None:
-                    yield from _priced(op, arch, room, grain, plan)
+@dataclass(slots=True)
+class Grid:
+    """Candidates of one packing, one array entry each."""
+
+    rows: Numbers
+    cols: Numbers
+    group: Numbers
+    strips_in: Numbers
+    strips_out: Numbers
+    out_blocks: Numbers
+    strip_in: Numbers
+    strip_out: Numbers
+    plane: Numbers
+    planes: Numbers
+    cost: Reals
 
 
-def _widths(op: Op, arch: Arch, room: Room, packing: Packing | None) -> tuple[int, ...]:
-    """Tile widths to try: the whole row, unless strips or ACC ask for less."""
-    whole = op.window.out_w
-    on_chip = room.input_on_chip and room.output_on_chip
-    row_fits = not needs_acc(op) or acc_rows(packing, 1, whole) <= arch.acc_rows
-    return (whole,) if on_chip and row_fits else distinct_parts(whole)
+def plan_chain(chain: Chain, lowered: Lowered, arch: Arch, room: Room, keep: int = 1) -> list[ChainPlan]:
+    """The ``keep`` cheapest plans of a chain, best first; none if nothing fits."""
+    search = _Search(chain, lowered, arch, room)
+    found: list[ChainPlan] = []
+    for plan, cost in search.candidates():
+        made = search.complete(plan, cost)
+        if made is not None and all(made.key() != other.key() for other in found):
+            found.append(made)
+            if len(found) >= keep:
+                break
+    return found
 
 
-def needs_acc(op: Op) -> bool:
-    """Whether an operation keeps int32 sums."""
-    return isinstance(op, MatOp) or (isinstance(op, VecOp) and op.kind == "avg")
-
-
-def acc_rows(packing: Packing | None, rows: int, cols: int) -> int:
-    """ACC rows of one tile of one block: one per group of packed pixels, the ragged group included."""
-    pixels = packing.pixels if packing is not None else 1
-    return rows * -(-cols // pixels)
-
-
-def _fit(op: Op, arch: Arch, room: Room, packing: Packing | None, rows: int, cols: int) -> Plan | None:
-    """The plan with the most buffering that fits, or None."""
-    if needs_acc(op) and acc_rows(packing, rows, cols) > arch.acc_rows:
-        return None
-    if packing is not None and min(cols, op.window.out_w % cols or cols) < packing.pixels:
-        return None
-    strip_in = 0 if room.input_on_chip else strip_bytes(op.window, rows, cols)
-    strip_out = 0 if room.output_on_chip else rows * cols * op.window.out_c
-    single = rows >= op.window.out_h and cols >= op.window.out_w
-    for buffers_in, buffers_out in ((2, 2), (2, 1), (1, 2), (1, 1)):
-        if single and not op.batched:
-            buffers_in = buffers_out = 1
-        if buffers_in * strip_in + buffers_out * strip_out <= room.ub_bytes:
-            return Plan(
-                rows=rows,
-                cols=cols,
-                packing=packing,
-                strips_in=buffers_in if strip_in else 0,
-                strips_out=buffers_out if strip_out else 0,
-                strip_in_bytes=strip_in,
-                strip_out_bytes=strip_out,
-            )
-    return None
-
-
-def _priced(op: Op, arch: Arch, room: Room, grain: float, plan: Plan) -> Iterator[Plan]:
-    if plan.packing is None:
-        yield replace(plan, cost_cycles=_vector_cost(op, arch, room, grain, plan))
-        return
-    for outer in (False, True):
-        yield replace(plan, weights_outer=outer, cost_cycles=_matrix_cost(op, arch, room, grain, plan, outer))
-
-
-def _matrix_cost(op: Op, arch: Arch, room: Room, grain: float, plan: Plan, outer: bool) -> float:
-    packing, window, rate = plan.packing, op.window, float(arch.dram.bytes_per_cycle)
-    assert packing is not None
-    down, across = -(-window.out_h // plan.rows), -(-window.out_w // plan.cols)
-    tiles, blocks = down * across, len(packing.blocks)
-    stream = acc_rows(packing, plan.rows, plan.cols)
-    gemm = tiles * blocks * array_cycles(packing, stream, arch)
-    vectors = tiles * blocks * stream * (2 if op.table is not None else 1)
-    fits = packing.weight_rows * blocks <= arch.wgt_rows
-    weights = sum(packing.weight_rows * packing.pixels * b.count for b in packing.blocks)
-    pieces = -(-2 * packing.weight_rows // arch.wgt_rows) if packing.weight_rows * 2 > arch.wgt_rows else 1
-    passes = 1 if fits or (outer and pieces == 1) else tiles
-    load = weights * passes
-    instructions = tiles * blocks * (1 + pieces) + blocks * passes
-    if not room.input_on_chip:
-        repeat = blocks if outer else 1
-        load += repeat * tiles * strip_bytes(window, plan.rows, plan.cols)
-        instructions += 2 * repeat * tiles
-    store = 0.0
-    if not room.output_on_chip:
-        runs = window.out_h * window.out_w * blocks if outer else 0
-        store = window.out_h * window.out_w * window.out_c + runs * arch.dram.burst_bytes / 2
-        instructions += tiles * (blocks if outer else 1)
-    load += instructions * INSTRUCTION_BYTES
-    ends = (gemm + vectors + (load + store) / rate) / tiles
-    penalty = 1.25 if 2 * stream > arch.acc_rows and tiles * blocks > 1 else 1.0
-    penalty *= 1.3 if plan.strips_in == 1 and tiles > 1 else 1.0
-    return max(gemm, vectors, (load + store) / rate) * penalty + grain * ends + 2 * instructions
-
-
-def _vector_cost(op: Op, arch: Arch, room: Room, grain: float, plan: Plan) -> float:
-    window, rate = op.window, float(arch.dram.bytes_per_cycle)
-    down, across = -(-window.out_h // plan.rows), -(-window.out_w // plan.cols)
-    tiles, blocks = down * across, -(-window.out_c // arch.array.cols)
-    steps = window.kernel[0] * window.kernel[1]
-    vectors = window.out_h * window.out_w * blocks * steps
-    bytes_moved = 0
-    if not room.input_on_chip:
-        bytes_moved += tiles * strip_bytes(window, plan.rows, plan.cols)
-    if not room.output_on_chip:
-        bytes_moved += window.out_h * window.out_w * window.out_c
-    instructions = tiles * (blocks + 3)
-    bytes_moved += instructions * INSTRUCTION_BYTES
-    return max(vectors, bytes_moved / rate) + grain * (vectors + bytes_moved / rate) / tiles + 2 * instructions
-
-
-def _too_small(op: Op, arch: Arch, room: Room) -> CapacityError:
-    """Names the resource that no tile fits, by how much, and the smallest change that helps."""
-    window = op.window
-    need = least_strip_bytes(op, input_on_chip=room.input_on_chip, output_on_chip=room.output_on_chip)
-    if need > room.ub_bytes:
-        held = arch.ub_bytes - room.ub_bytes
-        terms = [("input under one output pixel", need - (0 if room.output_on_chip else window.out_c))]
-        if not room.output_on_chip:
-            terms.append(("one output pixel", window.out_c))
-        if held:
-            terms.append(("tensors that stay on chip", held))
-        return CapacityError(
-            where=op.layer,
-            resource="UB",
-            demand_bytes=need + held,
-            limit_bytes=arch.ub_bytes,
-            terms=tuple(terms),
-            levers=(f"ub.size of at least {need + held} bytes fits",),
+class _Search:
+    def __init__(self, chain: Chain, lowered: Lowered, arch: Arch, room: Room) -> None:
+        self.chain, self.lowered, self.arch, self.room = chain, lowered, arch, room
+        self.head = chain.ops[0]
+        behind = chain.ops[1:]
+        side = arch.acc_rows // 2 if any(needs_acc(op) for op in behind) else 0
+        pixels = [op.window.out_h * op.window.out_w for op in behind]
+        moved = sum(
+            lowered.tensors[t].size for op in behind for t in op.inputs if self.off_chip(t) and not self.inside(t)
         )
-    row = 4 * arch.array.cols
-    return CapacityError(
-        where=op.layer,
-        resource="ACC",
-        demand_bytes=row,
-        limit_bytes=arch.acc_bytes,
-        terms=(("one accumulator row", row),),
-        levers=(f"acc.size of at least {row} bytes fits",),
-    )
+        last = chain.ops[-1]
+        if behind and self.off_chip(last.output):
+            moved += lowered.tensors[last.output].size
+        self.around = Surroundings(
+            inputs_off_chip=sum(self.off_chip(t) for t in dict.fromkeys(self.head.inputs)),
+            output_off_chip=not behind and self.off_chip(self.head.output),
+            side_rows=side,
+            vector_steps=sum(n * steps_per_pixel(op, arch) for op, n in zip(behind, pixels)),
+            gemm_rows=sum(n * gemm_rows_per_pixel(op, arch) for op, n in zip(behind, pixels)),
+            moved_bytes=moved,
+        )
+        self._extras: dict[tuple[int, bool], tuple[dict[int, int], tuple[int, ...]]] = {}
+
+    def off_chip(self, tensor: str) -> bool:
+        return self.lowered.root[tensor] not in self.room.on_chip
+
+    def inside(self, tensor: str) -> bool:
+        root = self.lowered.root[tensor]
+        return any(self.lowered.root[op.output] == root for op in self.chain.ops)
+
+    def candidates(self) -> Iterator[tuple[Plan, float]]:
+        """All plans of level 0 that fit by themselves, cheapest first."""
+        head, arch = self.head, self.arch
+        grids: list[tuple[Packing | None, Grid]] = []
+        if isinstance(head, MatOp):
+            for packing in self._packings(head):
+                grids.append((packing, matrix_grid(head, packing, arch, self.around, self.room.ub_bytes)))
+        else:
+            grids.append((None, vector_grid(head, arch, self.around, self.room.ub_bytes)))
+        costs = np.concatenate([grid.cost for _, grid in grids])
+        owners = np.concatenate([np.full(len(grid.cost), i) for i, (_, grid) in enumerate(grids)])
+        starts = np.cumsum([0, *(len(grid.cost) for _, grid in grids)])
+        for at in np.argsort(costs, kind="stable"):
+            if not np.isfinite(costs[at]):
+                return
+            packing, grid = grids[owners[at]]
+            yield _plan_at(packing, grid, int(at - starts[owners[at]])), float(costs[at])
+
+    def _packings(self, head: MatOp) -> list[Packing]:
+        made = list(packings(head, self.arch))
+        if not self.around.inputs_off_chip or head.groups > 1:
+            return made
+        rows, whole = self.arch.array.rows, head.window.in_c
+        widths = [c for c in distinct_parts(whole) if c < whole and (c % rows == 0 or c < rows)]
+        return [*made, *(narrowed(head, self.arch, c) for c in widths[:MAX_CHANNEL_CUTS]), *self._narrowest(widths)]
+
+    def _narrowest(self, widths: list[int]) -> list[Packing]:
+        """One channel at a time: the smallest strip there is."""
+        assert isinstance(self.head, MatOp)
+        return [narrowed(self.head, self.arch, 1)] if len(widths) > MAX_CHANNEL_CUTS else []
+
+    # --------------------------------------------------------------------------------- the other levels
+
+    def complete(self, plan: Plan, cost: float) -> ChainPlan | None:
+        """The plan of the chain with this level 0, or None when the other levels do not fit beside it."""
+        chain, lowered = self.chain, self.lowered
+        places: dict[tuple[str, str], int] = {}
+        size = 0
+
+        def take(kind: str, name: str, count: int) -> None:
+            nonlocal size
+            if count:
+                places[kind, name] = size
+                size += count
+
+        take("strips", self.head.name, plan.bytes)
+        held: dict[str, int] = {}
+        rows, caps = self._behind(plan) if len(chain.ops) > 1 else ({}, (plan.rows,))
+        for level, count in rows.items():
+            tensor = lowered.root[chain.ops[level].output]
+            if tensor in self.room.on_chip:
+                continue
+            held[tensor] = min(count, _padded_height(chain, level))
+            take("ring", tensor, held[tensor] * _pitch(chain, level))
+        for level, op in enumerate(chain.ops[1:], 1):
+            for tensor in dict.fromkeys(lowered.root[t] for t in op.inputs):
+                if self.off_chip(tensor) and not self.inside(tensor) and tensor not in held:
+                    held[tensor] = min(op.window.in_h, 2 * caps[level])
+                    take("ring", tensor, held[tensor] * op.window.in_w * op.window.in_c)
+            if isinstance(op, LrnOp):
+                take("temp", op.name, min(caps[level], op.window.out_h) * op.window.out_w * op.window.out_c)
+        last = chain.ops[-1]
+        if len(chain.ops) > 1 and self.off_chip(last.output):
+            tensor = lowered.root[last.output]
+            held[tensor] = min(last.window.out_h, 2 * caps[-1])
+            take("ring", tensor, held[tensor] * last.window.out_w * last.window.out_c)
+        if isinstance(self.head, LrnOp):
+            take("temp", self.head.name, plan.rows * plan.cols * self.head.window.out_c)
+        if size > self.room.ub_bytes:
+            return None
+        plans = {self.head.name: plan}
+        for op, cap in zip(chain.ops[1:], caps[1:]):
+            plans[op.name] = Plan(rows=cap, cols=op.window.out_w)
+        return ChainPlan(
+            plans=plans, held=held, places=places, bytes=size, side_rows=self.around.side_rows, cycles=cost, cost=cost
+        )
+
+    def _behind(self, plan: Plan) -> tuple[dict[int, int], tuple[int, ...]]:
+        """Rows held of what stays within the chain, and rows at a time of every level."""
+        blocks = len(plan.packing.blocks) if plan.packing is not None else 1
+        key = (plan.rows, plan.group >= blocks and plan.parts(self.head) == 1 and blocks > 1)
+        if key[1] is False and plan.group < blocks:
+            key = (-plan.rows, False)
+        if key not in self._extras:
+            caps = self._caps(plan)
+            self._extras[key] = rows_held(self.chain, jobs_of(self.head, replace(plan, cols=self.head.window.out_w)), caps), caps
+        return self._extras[key]
+
+    def _caps(self, plan: Plan) -> tuple[int, ...]:
+        """Rows at a time: what a tile of level 0 gives, as far as ACC goes."""
+        caps = [plan.rows]
+        for op in self.chain.ops[1:]:
+            w = op.window
+            rows = max(1, -(-plan.rows * w.out_h // self.head.window.out_h))
+            if needs_acc(op):
+                rows = min(rows, max(1, self.around.side_rows // (acc_rows_per_pixel(op, self.arch) * w.out_w)))
+            caps.append(min(rows, w.out_h))
+        return tuple(caps)
+
+
+def _border(chain: Chain, level: int) -> tuple[int, int, int, int]:
+    """The padding that the readers of a level's output see around it."""
+    pads = [chain.ops[reader].window.pads for reader in chain.inner[level] if bordered(chain.ops[reader])]
+    return tuple(max((p[i] for p in pads), default=0) for i in range(4))  # type: ignore[return-value]
+
+
+def _padded_height(chain: Chain, level: int) -> int:
+    top, bottom, _, _ = _border(chain, level)
+    return chain.ops[level].window.out_h + top + bottom
+
+
+def _pitch(chain: Chain, level: int) -> int:
+    _, _, left, right = _border(chain, level)
+    w = chain.ops[level].window
+    return (w.out_w + left + right) * w.out_c
+
+
+def _plan_at(packing: Packing | None, grid: Grid, at: int) -> Plan:
+    def value(column: Numbers) -> int:
+        return int(column[at])
+
+    return Plan(
+        rows=value(grid.rows), cols=value(grid.cols), packing=packing, group=value(grid.group),
+        channels=packing.channels if packing is not None else 0,
+        strips_in=value(grid.strips_in), strips_out=value(grid.strips_out), strip_in_bytes=value(grid.strip_in),
+        strip_out_bytes=value(grid.strip_out), out_blocks=value(grid.out_blocks), planes=value(grid.planes),
+        plane_bytes=value(grid.plane),
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------ matrix work
+
+
+def matrix_grid(op: MatOp, packing: Packing, arch: Arch, around: Surroundings, ub_bytes: int) -> Grid:
+    """Every tile of matrix work with one packing; those that do not fit cost infinity."""
+    w, blocks = op.window, len(packing.blocks)
+    whole_rows = not around.inputs_off_chip and not around.output_off_chip
+    acc = arch.acc_rows - around.side_rows
+    widths = distinct_parts(w.out_w)
+    if whole_rows and -(-w.out_w // packing.pixels) <= acc:
+        widths = (w.out_w,)
+    cut = packing.channels < w.in_c // op.groups
+    rows, cols = (a.reshape(-1) for a in np.meshgrid(np.array(distinct_parts(w.out_h)), np.array(widths), indexing="ij"))
+    stream = rows * -(-cols // packing.pixels)
+    keep = (stream <= acc) & (np.minimum(cols, np.where(w.out_w % cols, w.out_w % cols, cols)) >= packing.pixels)
+    rows, cols, stream = rows[keep], cols[keep], stream[keep]
+    shape = len(rows)
+    groups = _group_sizes(op, packing, arch, stream, acc, cut)
+    rows, cols, stream = (np.concatenate([a] * len(groups)) for a in (rows, cols, stream))
+    group = np.concatenate([np.broadcast_to(g, shape) for g in groups]).astype(np.int64)
+    if cut:
+        fits = group * stream <= acc
+        rows, cols, stream, group = rows[fits], cols[fits], stream[fits], group[fits]
+    grid = _strips(op, packing, around, rows, cols, group, ub_bytes)
+    if len(grid.rows):
+        grid.cost = _matrix_cost(op, packing, arch, around, grid)
+    return grid
+
+
+def _group_sizes(op: MatOp, packing: Packing, arch: Arch, stream: Numbers, acc: int, cut: bool) -> list[Numbers]:
+    """Blocks in a group: all, as many as stay in WGT (with and without room to load ahead), one; if the reduction is
+    cut, as many as ACC holds, evenly."""
+    blocks = len(packing.blocks)
+    if cut:
+        most = np.minimum(blocks, acc // np.maximum(1, stream))
+        even = -(-blocks // np.maximum(1, -(-blocks // np.maximum(1, most))))
+        return [np.maximum(1, even), np.maximum(1, even // 2)]
+    fit = arch.wgt_rows // packing.weight_rows
+    sizes = {blocks, 1, *(size for size in (fit, fit // 2) if 1 <= size < blocks)}
+    sizes |= {-(-blocks // -(-blocks // size)) for size in sizes}
+    return [np.array(size) for size in sorted(sizes, reverse=True)]
+
+
+def _strips(
+    op: MatOp, packing: Packing, around: Surroundings, rows: Numbers, cols: Numbers, group: Numbers, ub_bytes: int
+) -> Grid:
+    """The most buffering that fits each tile."""
+    w = op.window
+    (tall, wide), _ = strip_shape(w, rows, cols)
+    held = packing.channels if len(packing.groups) == 1 else w.in_c
+    strip_in = tall * wide * held if around.inputs_off_chip else np.zeros_like(rows)
+    columns = cols if packing.taps == 1 else wide
+    plane = columns * tall * packing.odd * len(packing.groups)
+    single = (rows >= w.out_h) & (cols >= w.out_w) & (not op.batched)
+    once = single & (packing.channels >= w.in_c // len(packing.groups))
+    lanes = packing.lanes // packing.pixels
+    grid = Grid(
+        rows, cols, group, np.zeros_like(rows), np.zeros_like(rows), np.zeros_like(rows), strip_in,
+        np.zeros_like(rows), plane, np.zeros_like(rows), np.full(len(rows), np.inf),
+    )  # fmt: skip
+    fitted = np.zeros(len(rows), bool)
+    for whole in (True, False):
+        out_blocks = group if whole else np.ones_like(group)
+        out_c = np.minimum(out_blocks * lanes, w.out_c)
+        strip_out = rows * cols * out_c if around.output_off_chip else np.zeros_like(rows)
+        for inputs, outputs in BUFFERS:
+            count_in = np.where(strip_in > 0, np.where(once, 1, inputs), 0)
+            count_out = np.where(strip_out > 0, np.where(single & (out_blocks >= len(packing.blocks)), 1, outputs), 0)
+            planes = np.where(plane > 0, np.where(single, 1, inputs), 0)
+            fits = ~fitted & (count_in * strip_in + count_out * strip_out + planes * plane <= ub_bytes)
+            for column, value in (
+                (grid.strips_in, count_in), (grid.strips_out, count_out), (grid.strip_out, strip_out),
+                (grid.out_blocks, out_blocks), (grid.planes, planes),
+            ):  # fmt: skip
+                column[fits] = value[fits]
+            fitted |= fits
+    grid.cost[fitted] = 0
+    return grid
+
+
+def _matrix_cost(op: MatOp, packing: Packing, arch: Arch, around: Surroundings, grid: Grid) -> Reals:
+    """Cycles: the busiest of array, vector unit and port, what is exposed at both ends, and stalls of single buffers."""
+    w, rate, latency = op.window, float(arch.dram.bytes_per_cycle), arch.dram.latency
+    rows, cols, group = grid.rows, grid.cols, grid.group
+    blocks, parts = len(packing.blocks), -(-(w.in_c // len(packing.groups)) // packing.channels)
+    down, across = -(-w.out_h // rows), -(-w.out_w // cols)
+    tiles, passes = down * across, -(-blocks // group)
+    stream = rows * -(-cols // packing.pixels)
+    gemm = _ragged(rows, cols, w.out_h, w.out_w, packing, arch) * blocks * parts
+    pieces = len(slabs(packing, arch, parts))
+    acc_rows = w.out_h * (across * -(-cols // packing.pixels))
+    per_row = max(1, -(-packing.lanes // arch.alu.lanes)) * (2 if op.table is not None else 1)
+    vector = acc_rows * blocks * per_row + around.vector_steps + tiles * blocks * (arch.alu.latency + 1)
+    if packing.odd:
+        vector = vector + passes * tiles * grid.plane // max(1, packing.odd)
+    gemm = gemm + around.gemm_rows
+    weights = sum(packing.weight_rows * packing.pixels * b.count for b in packing.blocks) * parts
+    resident = packing.weight_rows * parts * group <= arch.wgt_rows
+    port = np.where(resident, weights, weights * tiles) + around.moved_bytes
+    words = tiles * blocks * (1 + 2 * pieces * parts) + np.where(resident, blocks * pieces * parts, 0)
+    load_bytes, loads = _input_traffic(op, packing, arch, around, grid, tiles * passes)
+    port = port + load_bytes
+    store_run = np.where((cols >= w.out_w) & (grid.out_blocks >= blocks), rows * cols * w.out_c, 0)
+    short = np.maximum(1, grid.out_blocks) * (packing.lanes // packing.pixels)
+    whole = w.out_h * w.out_w * w.out_c if around.output_off_chip else 0
+    burst = arch.dram.burst_bytes
+    stored = np.where(store_run > 0, whole, whole * (1 + np.where(short % burst, 0.75 * burst / short, 0)))
+    port = (port + stored + (words + loads) * WORD_BYTES) / rate
+    first_slab = slab_rows(slabs(packing, arch, parts)[0])
+    start = latency + first_slab * packing.lanes / rate + np.where(grid.strip_in > 0, grid.strip_in / rate, 0)
+    start = start + np.where(packing.odd > 0, grid.plane / max(1, packing.odd), 0)
+    behind = around.vector_steps / np.maximum(1, tiles)
+    end = stream * per_row + behind + arch.array.rows + arch.array.cols
+    end = end + np.where(grid.strip_out > 0, grid.strip_out / rate + latency, 0)
+    stall = np.where(
+        (2 * stream > arch.acc_rows - around.side_rows) & (tiles * blocks > 1) & (parts == 1),
+        tiles * blocks * (stream * per_row + arch.array.rows + arch.array.cols), 0,
+    )  # fmt: skip
+    if parts > 1:
+        stall = stall + tiles * passes * np.where(2 * group * stream > arch.acc_rows, stream * per_row, 0)
+    waits = (grid.strips_in == 1) & (tiles * parts > 1)
+    stall = stall + np.where(waits, tiles * passes * parts * (grid.strip_in / rate + latency), 0)
+    waits = (grid.strips_out == 1) & (tiles * passes > 1)
+    stall = stall + np.where(waits, tiles * (grid.strip_out / rate + latency), 0)
+    cost = np.maximum(np.maximum(gemm, vector), port) + start + end + stall + 2 * words
+    return np.where(np.isfinite(grid.cost), cost, np.inf)
+
+
+def _ragged(rows: Numbers, cols: Numbers, height: int, width: int, packing: Packing, arch: Arch) -> Reals:
+    """Array cycles of one block over all tiles, the smaller ones at the edges included."""
+    total = np.zeros(len(rows))
+    known: dict[int, int] = {}
+    for tall, downs in ((rows, height // rows), (height % rows, (height % rows > 0).astype(np.int64))):
+        for wide, acrosses in ((cols, width // cols), (width % cols, (width % cols > 0).astype(np.int64))):
+            stream = tall * -(-wide // packing.pixels)
+            values, where = np.unique(stream, return_inverse=True)
+            for value in values.tolist():
+                if value not in known:
+                    known[value] = array_cycles(packing, value, arch) if value else 0
+            total += downs * acrosses * np.array([known[v] for v in values.tolist()])[where]
+    return total
+
+
+def _input_traffic(
+    op: MatOp, packing: Packing, arch: Arch, around: Surroundings, grid: Grid, visits: Numbers
+) -> tuple[Reals, Numbers]:
+    """Bytes of port time and instructions for the input strips."""
+    if not around.inputs_off_chip:
+        return np.zeros(len(grid.rows)), np.zeros_like(grid.rows)
+    w, burst = op.window, arch.dram.burst_bytes
+    parts = -(-(w.in_c // len(packing.groups)) // packing.channels)
+    dense = packing.channels == w.in_c or len(packing.groups) > 1
+    if not dense:
+        extra = 0 if packing.channels % burst == 0 else 0.75 * burst / packing.channels
+        return visits * parts * grid.strip_in * (1.0 + extra), 2 * visits * parts
+    full = (grid.cols >= w.out_w) & (w.pads[2] == w.pads[3] == 0)
+    run = np.maximum(1, strip_shape(w, grid.rows, grid.cols)[0][1] * w.in_c)
+    extra = np.where(full | (run % burst == 0), 0, 0.75 * burst / run)
+    return visits * grid.strip_in * (1.0 + extra), 2 * visits
+
+
+# ------------------------------------------------------------------------------------------ vector work
+
+
+def vector_grid(op: Op, arch: Arch, around: Surroundings, ub_bytes: int) -> Grid:
+    """Every tile of vector work that leads a chain."""
+    w = op.window
+    acc = (arch.acc_rows - around.side_rows) if needs_acc(op) else 1 << 30
+    on_chip = not around.inputs_off_chip and not around.output_off_chip
+    per_pixel = acc_rows_per_pixel(op, arch) if needs_acc(op) else 0
+    widths = (w.out_w,) if on_chip and w.out_w * per_pixel <= acc else distinct_parts(w.out_w)
+    rows, cols = (a.reshape(-1) for a in np.meshgrid(np.array(distinct_parts(w.out_h)), np.array(widths), indexing="ij"))
+    keep = (rows * cols * per_pixel <= acc) | ((rows == 1) & (cols == 1))
+    rows, cols = rows[keep], cols[keep]
+    (tall, wide), _ = strip_shape(w, rows, cols)
+    zero = np.zeros_like(rows)
+    strip_in = tall * wide * w.in_c * around.inputs_off_chip
+    strip_out = rows * cols * w.out_c if around.output_off_chip else zero
+    single = (rows >= w.out_h) & (cols >= w.out_w) & (not op.batched)
+    grid = Grid(rows, cols, zero + 1, zero.copy(), zero.copy(), zero, strip_in, strip_out, zero, zero, zero + np.inf)
+    fitted = np.zeros(len(rows), bool)
+    for inputs, outputs in BUFFERS:
+        count_in = np.where(strip_in > 0, np.where(single, 1, inputs), 0)
+        count_out = np.where(strip_out > 0, np.where(single, 1, outputs), 0)
+        fits = ~fitted & (count_in * strip_in + count_out * strip_out <= ub_bytes)
+        grid.strips_in[fits], grid.strips_out[fits] = count_in[fits], count_out[fits]
+        fitted |= fits
+    rate = float(arch.dram.bytes_per_cycle)
+    tiles, blocks = -(-w.out_h // rows) * -(-w.out_w // cols), -(-w.out_c // arch.array.cols)
+    vector = w.out_h * w.out_w * steps_per_pixel(op, arch) + around.vector_steps
+    words = tiles * (blocks * (2 if needs_acc(op) else 1) + 3)
+    port = (tiles * strip_in + tiles * strip_out + words * WORD_BYTES + around.moved_bytes) / rate
+    ends = (vector + port) / tiles + arch.dram.latency * ((strip_in > 0).astype(int) + (strip_out > 0))
+    single_in = np.where((grid.strips_in == 1) & (tiles > 1), tiles * (strip_in / rate + arch.dram.latency), 0)
+    cost = np.maximum(vector + words * (arch.alu.latency + 1), port) + ends + single_in + 2 * words
+    grid.cost[fitted] = cost[fitted]
+    return grid

@@ -1,15 +1,16 @@
-"""Instructions of a vector operation: pooling by regions of equal clipping, tables, requantised averages."""
+"""Instructions of the vector unit: pooling by regions of equal clipping, tables, averages, sums of tensors, and
+convolutions of single channels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from accelsim.compiler.constants import clips, pixel_counts
+from accelsim.compiler.constants import clips, pixel_counts, tap_parts
 from accelsim.compiler.emitter import Emitter
-from accelsim.compiler.matrix import param_row, table_in_place, table_row
-from accelsim.compiler.ops import Op, VecOp
-from accelsim.compiler.stream import Tile, View, tensor_offset, tiles_of
+from accelsim.compiler.ops import AddOp, DepthwiseOp, Op, VecOp, needs_acc
+from accelsim.compiler.params import param_row, table_in_place, table_row, taps_row
+from accelsim.compiler.stream import Ring, Tile, View, tensor_offset
 from accelsim.isa.instructions import Alu, AluOp, Operand
 from accelsim.isa.protocol import Memory
 
@@ -28,24 +29,74 @@ class Area:
     window_cols: int
 
 
-def vector_jobs(s: Emitter, op: Op, image: int) -> Iterator[tuple[int, int, Callable[[], None]]]:
-    """(input rows needed, output rows then complete, emit) of one image, or of the batch when ``op`` is batched."""
-    assert isinstance(op, VecOp)
-    plan, w = s.plans[op.name], op.window
-    for number, tile in enumerate(tiles_of(w, plan.rows, plan.cols, image)):
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """One area and block of channels of an operation in hand."""
 
-        def emit(tile: Tile = tile, first: bool = number == 0) -> None:
-            if first:
-                s.prepare_output(op, image)
-            _tile(s, op, tile)
+    op: Op
+    area: Area
+    sources: tuple[View, ...]
+    target: View
+    first: int
+    count: int
+    acc: int = 0
 
-        gives = tile.row + tile.rows if tile.col + tile.cols == w.out_w else tile.row
-        yield w.last_row(tile.row + tile.rows), gives, emit
+    def source_fields(self, number: int = 0) -> dict[str, int]:
+        """src and its row strides, of one pixel per output pixel."""
+        view, area, w = self.sources[number], self.area, self.op.window
+        col = area.col * view.stride[1] - w.pads[2] + area.window_col
+        row = area.row * view.stride[0] - w.pads[0] + area.window_row * w.dilation[0]
+        return {
+            "src_mem": Memory.UB,
+            "src": view.at(row, col) + self.first,
+            "m0": area.cols,
+            "sm0": view.stride[1] * view.pixel_pitch if area.cols > 1 else 0,
+            "m1": area.rows,
+            "sm1": view.stride[0] * view.row_pitch if area.rows > 1 else 0,
+            "n": self.count,
+        }
+
+    def window_fields(self) -> dict[str, int]:
+        """The window's loops over kernel columns and rows."""
+        view, area, w = self.sources[0], self.area, self.op.window
+        return {
+            "r0": area.window_cols,
+            "sr0": w.dilation[1] * view.pixel_pitch if area.window_cols > 1 else 0,
+            "r1": area.window_rows,
+            "sr1": w.dilation[0] * view.row_pitch if area.window_rows > 1 else 0,
+        }
+
+    def target_fields(self) -> dict[str, int]:
+        """dst in UB, a pixel per output pixel."""
+        area = self.area
+        return {
+            "dst_mem": Memory.UB,
+            "dst": self.at,
+            "dm0": self.target.pixel_pitch if area.cols > 1 else 0,
+            "dm1": self.target.row_pitch if area.rows > 1 else 0,
+        }
+
+    def sums(self, side: str) -> dict[str, int]:
+        """``src`` or ``dst`` in ACC, a row per output pixel."""
+        area, letter = self.area, side[0]
+        return {
+            f"{side}_mem": Memory.ACC,
+            side: self.acc,
+            f"{letter}m0": 1 if area.cols > 1 else 0,
+            f"{letter}m1": area.cols if area.rows > 1 else 0,
+        }
+
+    @property
+    def at(self) -> int:
+        """Where the first output pixel lies in UB."""
+        return self.target.at(self.area.row, self.area.col) + self.first
 
 
-def areas(op: VecOp, tile: Tile) -> list[Area]:
-    """The tile cut where the clipping of windows changes; table operations have one area."""
+def areas(op: Op, tile: Tile) -> list[Area]:
+    """The tile cut where the clipping of a pooling's windows changes; other operations have one area."""
     w = op.window
+    if not isinstance(op, VecOp):
+        return [Area(tile.row, tile.rows, tile.col, tile.cols, 0, w.kernel[0], 0, w.kernel[1])]
     tall = clips(w.in_h, w.out_h, w.kernel[0], w.stride[0], w.pads[0])
     wide = clips(w.in_w, w.out_w, w.kernel[1], w.stride[1], w.pads[2])
     found: list[Area] = []
@@ -64,142 +115,177 @@ def _within(runs: list[tuple[int, int, int, int]], start: int, stop: int) -> Ite
             yield lo, hi - lo, before, after
 
 
-def _tile(s: Emitter, op: VecOp, tile: Tile) -> None:
-    w, cols = op.window, s.arch.array.cols
-    source = s.input_view(op, tile)
-    target = s.output_view(op, tile, w.out_c)
-    for first in range(0, w.out_c, cols):
-        lanes = min(cols, w.out_c - first)
+def vector_tile(s: Emitter, op: Op, tile: Tile, sums: Ring) -> None:
+    """Compute one tile of an operation; ``sums`` is the part of ACC it may use."""
+    w = op.window
+    views = tuple(s.input_view(op, tile, number) for number in range(len(op.inputs)))
+    target = s.output_view(op, tile, w.out_c, 0)
+    for first in range(0, w.out_c, s.arch.array.cols):
+        lanes = min(s.arch.array.cols, w.out_c - first)
         s.stream.tile = f"rows {tile.row}+{tile.rows} cols {tile.col}+{tile.cols} channels {first}+{lanes}"
         for area in areas(op, tile):
-            _area(s, op, tile, area, source, target, first, lanes)
+            for piece in _pieces(op, area, target, sums):
+                _piece(s, Lanes(op, piece, views, target, first, lanes), tile, sums)
     s.store_tile(op, tile, target, 0, w.out_c)
 
 
-def _area(s: Emitter, op: VecOp, tile: Tile, area: Area, source: View, target: View, first: int, lanes: int) -> None:
-    w = op.window
-    dst = target.at(area.row, area.col) + first
-    index = _EMIT[op.kind](s, op, area, source, target, first, lanes)
-    at = tensor_offset(w, tile.image, area.row, area.col) + first
-    loops = (area.cols, target.pixel_pitch, w.out_c), (area.rows, target.row_pitch, w.out_w * w.out_c)
-    if op.kind == "max" and (op.lo, op.hi) != (-128, 127):
+def _pieces(op: Op, area: Area, target: View, sums: Ring) -> Iterator[Area]:
+    """The area cut where a ring begins anew, and into as many pixels as ACC holds."""
+    for row, rows in target.runs(area.row, area.rows):
+        if not needs_acc(op):
+            yield _part(area, row, rows, area.col, area.cols)
+            continue
+        cols = min(area.cols, sums.capacity)
+        per = max(1, sums.capacity // cols)
+        for top in range(row, row + rows, per):
+            for left in range(area.col, area.col + area.cols, cols):
+                yield _part(area, top, min(per, row + rows - top), left, min(cols, area.col + area.cols - left))
+
+
+def _part(area: Area, row: int, rows: int, col: int, cols: int) -> Area:
+    return Area(row, rows, col, cols, area.window_row, area.window_rows, area.window_col, area.window_cols)
+
+
+def _piece(s: Emitter, x: Lanes, tile: Tile, sums: Ring) -> None:
+    op, area, w = x.op, x.area, x.op.window
+    if needs_acc(op):
+        acc = sums.take(area.rows * area.cols)
+        x = Lanes(op, area, x.sources, x.target, x.first, x.count, acc)
+    index = _EMIT[_kind(op)](s, x)
+    at = tensor_offset(w, tile.image, area.row, area.col) + x.first
+    loops = (
+        (area.cols, x.target.pixel_pitch, w.out_c),
+        (area.rows, x.target.row_pitch, w.out_w * w.out_c),
+    )
+    if isinstance(op, VecOp) and op.kind == "max" and (op.lo, op.hi) != (-128, 127):
         for clamp, limit in ((AluOp.MAX, op.lo), (AluOp.MIN, op.hi)):
-            index = _clamp(s, clamp, limit, dst, lanes, area, target)
-    s.stream.probe(index, op.raw, lanes, dst, at, *loops)
-    if op.table is not None and op.kind != "lut":
-        index = table_in_place(s, op, dst, lanes, (area.cols, target.pixel_pitch), (area.rows, target.row_pitch))
-        s.stream.probe(index, op.output, lanes, dst, at, *loops)
+            index = _clamp(s, clamp, limit, x)
+    if not op.observed:
+        return
+    s.stream.probe(index, op.raw, x.count, x.at, at, *loops)
+    if op.table is not None and _kind(op) != "lut":
+        inner, outer = (area.cols, x.target.pixel_pitch), (area.rows, x.target.row_pitch)
+        index = table_in_place(s, op, x.at, x.count, inner, outer)
+        s.stream.probe(index, op.output, x.count, x.at, at, *loops)
 
 
-def _source(op: VecOp, area: Area, source: View, first: int) -> dict[str, int]:
-    """src, its row strides and its window loops."""
-    w = op.window
-    row = area.row * w.stride[0] - w.pads[0] + area.window_row
-    col = area.col * w.stride[1] - w.pads[2] + area.window_col
-    return {
-        "src": source.at(row, col) + first,
-        "m0": area.cols,
-        "sm0": w.stride[1] * source.pixel_pitch if area.cols > 1 else 0,
-        "m1": area.rows,
-        "sm1": w.stride[0] * source.row_pitch if area.rows > 1 else 0,
-        "r0": area.window_cols,
-        "sr0": source.pixel_pitch if area.window_cols > 1 else 0,
-        "r1": area.window_rows,
-        "sr1": source.row_pitch if area.window_rows > 1 else 0,
-    }
+def _kind(op: Op) -> str:
+    if isinstance(op, VecOp):
+        return op.kind
+    return "add" if isinstance(op, AddOp) else "depthwise"
 
 
-def _target(area: Area, target: View, first: int) -> dict[str, int]:
-    return {
-        "dst_mem": Memory.UB,
-        "dst": target.at(area.row, area.col) + first,
-        "dm0": target.pixel_pitch if area.cols > 1 else 0,
-        "dm1": target.row_pitch if area.rows > 1 else 0,
-    }
+def _windows(x: Lanes) -> Iterator[tuple[Lanes, bool]]:
+    """The piece cut where its input ring begins anew, and whether a part goes on with rows begun before."""
+    area = x.area
+    taps = (area.window_row, area.window_row + area.window_rows)
+    for row, rows, tap, count in x.sources[0].windows(area.row, area.rows, x.op.window, taps):
+        part = Area(row, rows, area.col, area.cols, tap, count, area.window_col, area.window_cols)
+        acc = x.acc + (row - area.row) * area.cols
+        yield Lanes(x.op, part, x.sources, x.target, x.first, x.count, acc), tap != taps[0]
 
 
-def _maximum(s: Emitter, op: VecOp, area: Area, source: View, target: View, first: int, lanes: int) -> int:
-    return s.stream.add(
-        Alu(
-            op=AluOp.MAX, src_mem=Memory.UB, n=lanes, **_source(op, area, source, first), **_target(area, target, first)
-        )
-    )
+def _maximum(s: Emitter, x: Lanes) -> int:
+    index = -1
+    for part, goes_on in _windows(x):
+        index = s.stream.add(
+            Alu(
+                op=AluOp.MAX, accumulate=int(goes_on), **part.source_fields(), **part.window_fields(),
+                **part.target_fields(),
+            )
+        )  # fmt: skip
+    return index
 
 
-def _average(s: Emitter, op: VecOp, area: Area, source: View, target: View, first: int, lanes: int) -> int:
+def _average(s: Emitter, x: Lanes) -> int:
     """Sum int8 into ACC, then requantise with the row of this area's pixel count."""
-    acc = s.acc.take(area.rows * area.cols)
-    rows = {"dm0": 1 if area.cols > 1 else 0, "dm1": area.cols if area.rows > 1 else 0}
-    s.stream.add(
-        Alu(
-            op=AluOp.ADD,
-            src_mem=Memory.UB,
-            n=lanes,
-            **_source(op, area, source, first),
-            dst_mem=Memory.ACC,
-            dst=acc,
-            **rows,
-        )
-    )
-    param = param_row(s, op, pixel_counts(op).index(area.window_rows * area.window_cols))
+    assert isinstance(x.op, VecOp)
+    for part, goes_on in _windows(x):
+        s.stream.add(
+            Alu(
+                op=AluOp.ADD, accumulate=int(goes_on), **part.source_fields(), **part.window_fields(),
+                **part.sums("dst"),
+            )
+        )  # fmt: skip
+    entry = pixel_counts(x.op).index(x.area.window_rows * x.area.window_cols)
+    return requantize(s, x, entry, x.op.zero, x.op.lo, x.op.hi)
+
+
+def requantize(s: Emitter, x: Lanes, entry: int, zero: int, lo: int, hi: int) -> int:
+    """rq of the piece's sums with bias and scale of ``entry``."""
     return s.stream.add(
         Alu(
-            op=AluOp.RQ,
-            operand=Operand.PARAM,
-            src_mem=Memory.ACC,
-            src=acc,
-            sm0=rows["dm0"],
-            sm1=rows["dm1"],
-            m0=area.cols,
-            m1=area.rows,
-            n=lanes,
-            **_target(area, target, first),
-            param=param,
-            zero=op.zero,
-            lo=op.lo,
-            hi=op.hi,
+            op=AluOp.RQ, operand=Operand.PARAM, **x.sums("src"), m0=x.area.cols, m1=x.area.rows, n=x.count,
+            **x.target_fields(), param=param_row(s, x.op, entry), zero=zero, lo=lo, hi=hi,
         )
-    )
+    )  # fmt: skip
 
 
-def _table(s: Emitter, op: VecOp, area: Area, source: View, target: View, first: int, lanes: int) -> int:
+def _depthwise(s: Emitter, x: Lanes) -> int:
+    op = x.op
+    assert isinstance(op, DepthwiseOp)
+    begun: set[int] = set()
+    for row, rows, col, cols in tap_parts(op, s.arch):
+        base = taps_row(s, op, x.first, (row, rows, col, cols))
+        for out, outs, tap, count in x.sources[0].windows(x.area.row, x.area.rows, op.window, (row, row + rows)):
+            part = Area(out, outs, x.area.col, x.area.cols, tap, count, col, cols)
+            lanes = Lanes(op, part, x.sources, x.target, x.first, x.count, x.acc + (out - x.area.row) * x.area.cols)
+            fields = lanes.source_fields()
+            fields["src"] += col * (op.window.dilation[1] - 1) * x.sources[0].pixel_pitch
+            s.stream.add(
+                Alu(
+                    op=AluOp.MAC, operand=Operand.PARAM, accumulate=int(out in begun), param=base + (tap - row) * cols,
+                    **fields, **lanes.window_fields(), **lanes.sums("dst"),
+                )
+            )  # fmt: skip
+            begun |= set(range(out, out + outs))
+    return requantize(s, x, x.first // s.arch.array.cols, op.zero, op.lo, op.hi)
+
+
+def _add(s: Emitter, x: Lanes) -> int:
+    """``a * factor``, then ``+ b * factor``, then rq; rings may begin anew on either side."""
+    op = x.op
+    assert isinstance(op, AddOp)
+    for number, factor in enumerate(op.factors):
+        for row, rows in x.sources[number].runs(x.area.row, x.area.rows):
+            part = _part(x.area, row, rows, x.area.col, x.area.cols)
+            acc = x.acc + (row - x.area.row) * x.area.cols
+            lanes = Lanes(op, part, x.sources, x.target, x.first, x.count, acc)
+            s.stream.add(
+                Alu(
+                    op=AluOp.MAC if number else AluOp.MUL, operand=Operand.IMM, imm=factor, accumulate=number,
+                    **lanes.source_fields(number), **lanes.sums("dst"),
+                )
+            )  # fmt: skip
+    return requantize(s, x, 0, op.zero, op.lo, op.hi)
+
+
+def _table(s: Emitter, x: Lanes) -> int:
+    index = -1
+    for part, _ in _windows(x):
+        index = s.stream.add(
+            Alu(
+                op=AluOp.LUT, operand=Operand.PARAM, **part.source_fields(), **part.target_fields(),
+                param=table_row(s, x.op),
+            )
+        )  # fmt: skip
+    return index
+
+
+def _clamp(s: Emitter, op: AluOp, limit: int, x: Lanes) -> int:
+    fields = x.target_fields()
     return s.stream.add(
         Alu(
-            op=AluOp.LUT,
-            operand=Operand.PARAM,
-            src_mem=Memory.UB,
-            n=lanes,
-            **_source(op, area, source, first),
-            **_target(area, target, first),
-            param=table_row(s, op),
+            op=op, operand=Operand.IMM, imm=limit, src_mem=Memory.UB, n=x.count, m0=x.area.cols, m1=x.area.rows,
+            src=fields["dst"], sm0=fields["dm0"], sm1=fields["dm1"], **fields,
         )
-    )
+    )  # fmt: skip
 
 
-def _clamp(s: Emitter, op: AluOp, limit: int, at: int, lanes: int, area: Area, target: View) -> int:
-    dm0, dm1 = target.pixel_pitch if area.cols > 1 else 0, target.row_pitch if area.rows > 1 else 0
-    return s.stream.add(
-        Alu(
-            op=op,
-            operand=Operand.IMM,
-            imm=limit,
-            src_mem=Memory.UB,
-            dst_mem=Memory.UB,
-            n=lanes,
-            m0=area.cols,
-            m1=area.rows,
-            src=at,
-            sm0=dm0,
-            sm1=dm1,
-            dst=at,
-            dm0=dm0,
-            dm1=dm1,
-        )
-    )
-
-
-_EMIT: dict[str, Callable[[Emitter, VecOp, Area, View, View, int, int], int]] = {
+_EMIT: dict[str, Callable[[Emitter, Lanes], int]] = {
     "max": _maximum,
     "avg": _average,
     "lut": _table,
+    "add": _add,
+    "depthwise": _depthwise,
 }

@@ -1,0 +1,127 @@
+"""Chains: operations that run together, strip by strip, so that what passes between them need not be held whole.
+
+The first operation (level 0) sets the pace, job by job. Behind it the others follow as soon as the rows they need are
+there; one that begins on the array follows a job later, since units work in order: put right behind the job that feeds
+it, it would hold up the array until the vector unit has caught up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from accelsim.compiler.ops import LrnOp, Lowered, MatOp, Op
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """Operations emitted strip by strip together. ``feeds[i]`` are the levels whose outputs operation i reads."""
+
+    ops: tuple[Op, ...]
+    feeds: tuple[tuple[int, ...], ...]
+    batched: bool
+
+    @property
+    def inner(self) -> dict[int, tuple[int, ...]]:
+        """Levels whose output stays within the chain, with the levels that read it."""
+        readers: dict[int, list[int]] = {}
+        for level, feeds in enumerate(self.feeds):
+            for feed in feeds:
+                readers.setdefault(feed, []).append(level)
+        return {level: tuple(found) for level, found in readers.items()}
+
+
+class Job(NamedTuple):
+    """A piece of level 0: it writes output rows ``row .. row + rows``; the first ``gives`` rows are complete then."""
+
+    row: int
+    rows: int
+    gives: int
+
+
+class Step(NamedTuple):
+    """Level 0: job number ``at``. Other levels: output rows ``at .. at + rows``."""
+
+    level: int
+    at: int
+    rows: int
+
+
+def chain_of(ops: Sequence[Op], lowered: Lowered) -> Chain:
+    """A chain of operations, each of which reads an output of one before it."""
+    made: dict[str, int] = {}
+    feeds = []
+    for level, op in enumerate(ops):
+        feeds.append(tuple(dict.fromkeys(made[lowered.root[t]] for t in op.inputs if lowered.root[t] in made)))
+        made[lowered.root[op.output]] = level
+    return Chain(ops=tuple(ops), feeds=tuple(feeds), batched=ops[0].batched)
+
+
+def begins_on_the_array(op: Op) -> bool:
+    """Whether an operation's first work is a gemm."""
+    return isinstance(op, MatOp | LrnOp)
+
+
+def flow(chain: Chain, jobs: Sequence[Job], caps: Sequence[int]) -> Iterator[Step]:
+    """The steps of one image in the order in which they are emitted; ``caps[i]`` rows at most at a time."""
+    count = len(chain.ops)
+    given = [0] * count
+
+    def ready(level: int) -> int:
+        return min(chain.ops[level].window.rows_ready(given[feed]) for feed in chain.feeds[level])
+
+    def pieces(level: int, stop: int) -> Iterator[Step]:
+        while given[level] < stop:
+            rows = min(caps[level], stop - given[level])
+            yield Step(level, given[level], rows)
+            given[level] += rows
+
+    delayed = [begins_on_the_array(op) for op in chain.ops]
+    for number, job in enumerate(jobs):
+        before = [ready(level) if level and delayed[level] else 0 for level in range(count)]
+        yield Step(0, number, job.rows)
+        given[0] = job.gives
+        for level in range(1, count):
+            yield from pieces(level, before[level] if delayed[level] else ready(level))
+    while True:  # what is left, the last level first, so that little is held
+        open_levels = [level for level in range(count - 1, 0, -1) if given[level] < ready(level)]
+        if not open_levels:
+            return
+        level = open_levels[0]
+        yield from pieces(level, min(ready(level), given[level] + caps[level]))
+
+
+def rows_held(chain: Chain, jobs: Sequence[Job], caps: Sequence[int]) -> dict[int, int]:
+    """Per level whose output stays within the chain, the rows of it that must be held at a time.
+
+    Counted in rows of the consumers' view: their padding above and below belongs to it.
+    """
+    inner = chain.inner
+    held = dict.fromkeys(inner, 1)
+    done = [0] * len(chain.ops)
+    for step in flow(chain, jobs, caps):
+        level = step.level
+        row = jobs[step.at].row if level == 0 else step.at
+        if level in inner:
+            held[level] = max(held[level], _stop(chain, level, row + step.rows) - _oldest(chain, level, row, done))
+        if level:
+            done[level] = row + step.rows
+    return held
+
+
+def _stop(chain: Chain, level: int, stop: int) -> int:
+    """One past the last row that exists once rows below ``stop`` are written: the padding below follows the last."""
+    if stop < chain.ops[level].window.out_h:
+        return stop
+    return stop + max(chain.ops[reader].window.pads[1] for reader in chain.inner[level])
+
+
+def _oldest(chain: Chain, level: int, row: int, done: Sequence[int]) -> int:
+    """The first row of a level's output that somebody has still to read, not beyond ``row``."""
+    wanted = [
+        chain.ops[reader].window.first_row(done[reader])
+        for reader in chain.inner[level]
+        if done[reader] < chain.ops[reader].window.out_h
+    ]
+    return min([row, *wanted])

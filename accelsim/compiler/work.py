@@ -1,0 +1,46 @@
+"""What operations cost the units, whatever their tiles: vector steps, band gemms, bytes that pass the port."""
+
+from __future__ import annotations
+
+from accelsim.arch import Arch
+from accelsim.compiler.bands import VECTOR_STEPS, bands, tiles
+from accelsim.compiler.ops import AddOp, DepthwiseOp, LrnOp, MatOp, Op
+
+ADD_STEPS = 3  # product, product and sum, rq
+
+
+def vectors(channels: int, arch: Arch) -> int:
+    """Vector unit cycles of one step over ``channels`` lanes, cut as instructions cut them."""
+    whole, rest = divmod(channels, arch.array.cols)
+    return whole * -(-arch.array.cols // arch.alu.lanes) + -(-rest // arch.alu.lanes)
+
+
+def steps_per_pixel(op: Op, arch: Arch) -> int:
+    """Vector unit cycles per output pixel of an operation that does not begin with gemms of its own choice."""
+    w = op.window
+    taps = w.kernel[0] * w.kernel[1]
+    if isinstance(op, LrnOp):
+        return VECTOR_STEPS * sum(vectors(band.count, arch) for band in bands(op, arch))
+    if isinstance(op, AddOp):
+        taps = ADD_STEPS
+    elif isinstance(op, DepthwiseOp):
+        taps += 1
+    after = (0 if getattr(op, "kind", "") == "lut" else 1) if op.table is not None else 0
+    if getattr(op, "kind", "") == "avg":
+        taps += 1
+    return (taps + after) * vectors(w.out_c, arch)
+
+
+def gemm_rows_per_pixel(op: Op, arch: Arch) -> int:
+    """Array rows streamed per output pixel by the bands of a normalisation."""
+    if not isinstance(op, LrnOp):
+        return 0
+    return sum(count for band in bands(op, arch) for _, count in tiles(band, arch))
+
+
+def acc_rows_per_pixel(op: Op, arch: Arch) -> int:
+    """ACC rows an operation behind the first needs per output pixel it works on at a time."""
+    if isinstance(op, LrnOp):
+        return len(bands(op, arch))
+    assert not isinstance(op, MatOp), "matrix work leads a chain"
+    return 1
