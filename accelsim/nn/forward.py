@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from accelsim.nn.feeds import Feeds, by_name
 from accelsim.nn.golden import softmax
 from accelsim.nn.graph import Graph, Layer, Norm
-from accelsim.nn.shapes import WEIGHTED, infer_shapes, window_counts
+from accelsim.nn.shapes import WEIGHTED, infer_shapes, output_hw, window_counts
 from accelsim.nn.weights import parameters
 from accelsim.nn.windows import band_sum, pad, windows
 
 Array = NDArray[np.float32]
 Parameters = tuple[Array, Array]
+
+COLUMN_LIMIT = 1 << 22  # elements of the unrolled (im2col) windows of some images
 
 
 def pre_name(layer: str) -> str:
@@ -59,7 +61,10 @@ def pointwise(kind: str, x: NDArray[Any]) -> NDArray[Any]:
 
 
 def evaluate(layer: Layer, inputs: Sequence[Array], given: Parameters | None) -> Array:
-    """A layer's value (n, h, w, c) before its own activation; ``given`` are its weights and bias, if it has any."""
+    """A layer's value (n, h, w, c) before its own activation; ``given`` are its weights and bias, if it has any.
+
+    With the weights of some output channels of an fc or gemm, those channels.
+    """
     x = inputs[0]
     match layer.kind:
         case "conv":
@@ -70,7 +75,7 @@ def evaluate(layer: Layer, inputs: Sequence[Array], given: Parameters | None) ->
             rows = x.reshape(len(x), -1) if layer.kind == "fc" else x
             product = rows @ given[0].T
             product += given[1]
-            return product.reshape(len(x), 1, -1, layer.channels)
+            return product.reshape(len(x), 1, -1, len(given[1]))
         case "add":
             return inputs[0] + inputs[1]
         case "lrn":
@@ -94,27 +99,50 @@ def lrn_factor(norm: Norm, total: NDArray[Any]) -> NDArray[Any]:
 
 
 def _conv(layer: Layer, x: Array, weights: Array, bias: Array) -> Array:
+    """Image by image where windows unrolled for all of them would be large."""
     k, r, s, per_group = weights.shape
-    view = windows(pad(x, layer.pads, 0.0), (r, s), layer.stride, layer.dilation)
-    n, p, q = view.shape[:3]
-    if per_group == 1 and layer.groups > 1:
-        taps = weights.reshape(layer.groups, k // layer.groups, r, s)
-        total = np.zeros((n, p, q, layer.groups, k // layer.groups), np.float32)
-        for i in range(r):
-            for j in range(s):
-                total += view[:, :, :, i, j, :, None] * taps[:, :, i, j]
-        return total.reshape(n, p, q, k) + bias
-    result = np.empty((n * p * q, k), np.float32)
-    width = k // layer.groups
-    for group in range(layer.groups):
-        columns = view[..., group * per_group : (group + 1) * per_group].reshape(n * p * q, -1)
+    p, q = output_hw(x.shape[1:3], (r, s), layer.stride, layer.pads, layer.dilation)
+    block = max(1, COLUMN_LIMIT // (p * q * weights[0].size))
+    result = np.empty((len(x), p, q, k), np.float32)
+    for first in range(0, len(x), block):
+        images = slice(first, first + block)
+        view = windows(pad(x[images], layer.pads, 0.0), (r, s), layer.stride, layer.dilation)
+        if per_group == 1 and layer.groups > 1:
+            result[images] = _taps(view, weights, layer.groups)
+        else:
+            _unrolled(view, weights, layer.groups, result[images])
+    result += bias
+    return result
+
+
+def _taps(view: Array, weights: Array, groups: int) -> Array:
+    """One input channel per group: tap by tap over a view of windows (n, p, q, r, s, c); (n, p, q, k)."""
+    n, p, q, r, s, _ = view.shape
+    taps = weights.reshape(groups, -1, r, s)
+    total = np.zeros((n, p, q, *taps.shape[:2]), np.float32)
+    for i in range(r):
+        for j in range(s):
+            total += view[:, :, :, i, j, :, None] * taps[:, :, i, j]
+    return total.reshape(n, p, q, -1)
+
+
+def _unrolled(view: Array, weights: Array, groups: int, result: Array) -> None:
+    """Matrix products over unrolled windows, group by group, into ``result`` (n, p, q, k)."""
+    rows, per_group = result.reshape(-1, result.shape[3]), weights.shape[3]
+    width = len(weights) // groups
+    for group in range(groups):
+        columns = view[..., group * per_group : (group + 1) * per_group].reshape(len(rows), -1)
         out = slice(group * width, (group + 1) * width)
-        result[:, out] = columns @ weights[out].reshape(width, -1).T
-    return (result + bias).reshape(n, p, q, k)
+        rows[:, out] = columns @ weights[out].reshape(width, -1).T
 
 
 def _maxpool(layer: Layer, x: Array) -> Array:
-    return windows(pad(x, layer.pads, -np.inf), layer.kernel, layer.stride).max(axis=(3, 4))
+    view = windows(pad(x, layer.pads, -np.inf), layer.kernel, layer.stride)
+    best = view[:, :, :, 0, 0].copy()
+    for i in range(layer.kernel[0]):
+        for j in range(layer.kernel[1]):
+            np.maximum(best, view[:, :, :, i, j], out=best)
+    return best
 
 
 def _avgpool(layer: Layer, x: Array) -> Array:

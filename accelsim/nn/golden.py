@@ -33,6 +33,7 @@ from accelsim.numerics import INT8_MAX, INT8_MIN, requantize, wrap32
 CHUNK = 1024  # 1024 * 128 * 128 = 2**24: any such run of int8 products is exact in float32
 EXACT = 1 << 24
 COLUMN_LIMIT = 1 << 24  # elements of one unrolled (im2col) matrix; larger batches go in blocks
+WEIGHT_BLOCK = 1 << 18  # weights in float32 at a time
 
 Values = NDArray[np.int8]
 
@@ -131,13 +132,25 @@ def _matrix(layer: QConv, padded: Values, zero: int) -> NDArray[np.int32]:
 
 def exact_product(columns: NDArray[np.float32], weights: Values, zero: int) -> NDArray[np.int32]:
     """sum((x - zero) * w) modulo 2**32: ``columns`` (m, d) holds int8 values, ``weights`` (k, d); (m, k)."""
-    absolute = np.abs(weights.astype(np.int16)).sum(axis=1, dtype=np.int64)
+    result = np.empty((len(columns), len(weights)), dtype=np.int32)
+    block = max(1, WEIGHT_BLOCK // weights.shape[1])
+    for first in range(0, len(weights), block):
+        rows = slice(first, first + block)
+        result[:, rows] = _block_product(columns, weights[rows], zero)
+    return result
+
+
+def _block_product(columns: NDArray[np.float32], weights: Values, zero: int) -> NDArray[np.int32]:
+    """As :func:`exact_product`, for few rows of weights."""
+    values = weights.astype(np.float32)
+    # Sums of magnitudes below the limit are exact in float32, and no larger one rounds to less.
+    largest = np.abs(values).sum(axis=1).max()
     depth = weights.shape[1]
-    step = depth if absolute.max() * -INT8_MIN < EXACT else CHUNK
+    step = depth if largest * -INT8_MIN < EXACT else CHUNK
     total = np.multiply(-zero, weights.sum(axis=1, dtype=np.int64))[None, :]
     for first in range(0, depth, step):
         part = slice(first, first + step)
-        total = total + (columns[:, part] @ weights[:, part].T.astype(np.float32)).astype(np.int64)
+        total = total + (columns[:, part] @ values[:, part].T).astype(np.int64)
     return wrap32(total)
 
 

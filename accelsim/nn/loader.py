@@ -20,7 +20,7 @@ from accelsim.validation import validate
 from accelsim.yamlio import read_document
 
 DATASET_CALIBRATION_IMAGES = 128
-RANDOM_CALIBRATION_IMAGES = 8
+RANDOM_CALIBRATION_IMAGES = 4
 
 
 @dataclass(frozen=True, kw_only=True)

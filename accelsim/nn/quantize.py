@@ -15,10 +15,10 @@ from accelsim.errors import GraphError
 from accelsim.nn.feeds import Feeds, by_name
 from accelsim.nn.forward import evaluate, pointwise, pre_name
 from accelsim.nn.graph import Graph, Layer, QConv, QGraph, QLayer, QLut, QPool, QReshape, QSoftmax, Tensor
-from accelsim.nn.scales import FIXED_RANGES, quantize_values, quantize_weights, tensor_for
-from accelsim.nn.shapes import WEIGHTED, Shape, infer_shapes
+from accelsim.nn.scales import FIXED_RANGES, QuantizedWeights, quantize_values, quantize_weights, tensor_for
+from accelsim.nn.shapes import WEIGHTED, Shape, infer_shapes, parameter_shapes
 from accelsim.nn.tables import CLAMPS, add_layer, clamp_limits, lrn_layer, table_for
-from accelsim.nn.weights import parameters
+from accelsim.nn.weights import parameter_blocks
 from accelsim.numerics import INT8_MAX, INT8_MIN
 
 METHODS = ("max", "percentile")
@@ -113,8 +113,11 @@ class _Builder:
     def add(self, layer: Layer, clamp: Layer | None) -> None:
         """Quantise ``layer``, and ``clamp``, the relu or relu6 that is done with it."""
         source = self.tensors[self.produced[layer.input]]
-        given = parameters(layer, self.shapes[layer.input]) if layer.kind in WEIGHTED else None
-        value = evaluate(layer, [self.values[name] for name in layer.inputs], given)
+        weights = None
+        if layer.kind in WEIGHTED:
+            value, weights = self.weigh(layer, source.scale)
+        else:
+            value = evaluate(layer, [self.values[name] for name in layer.inputs], None)
         self.rows[layer.name] = (layer.kind, layer.name)
         self.produced[layer.name] = layer.name
         if clamp:
@@ -122,8 +125,8 @@ class _Builder:
             self.produced[layer.name] = self.produced[clamp.name] = clamp.name
         match layer.kind:
             case "conv" | "fc" | "gemm":
-                assert given is not None
-                value = self.add_conv(layer, source, given, value, clamp)
+                assert weights is not None
+                value = self.add_conv(layer, source, weights, value, clamp)
             case "add":
                 value, result, limits = self.clamped(layer, value, clamp)
                 self.layers.append(add_layer(layer.name, self.summands(layer), result, limits))
@@ -141,6 +144,17 @@ class _Builder:
             case _:
                 self.layers.append(QSoftmax(name=layer.name, kind="softmax", input=source.name))
         self.values[clamp.name if clamp else layer.name] = value
+
+    def weigh(self, layer: Layer, sx: np.float32) -> tuple[NDArray[np.float32], QuantizedWeights]:
+        """The float value of a conv, fc or gemm, and its integer weights, block by block."""
+        shape, x = self.shapes[layer.input], self.values[layer.input]
+        values: list[NDArray[np.float32]] = []
+        weights = np.empty(parameter_shapes(layer, shape)[0], np.int8)
+        bias, sw = np.empty(layer.channels, np.int32), np.empty(layer.channels, np.float32)
+        for channels, part, offset in parameter_blocks(layer, shape):
+            values.append(evaluate(layer, [x], (part, offset)))
+            weights[channels], bias[channels], sw[channels] = quantize_weights(part, offset, sx)
+        return np.concatenate(values, axis=3) if len(values) > 1 else values[0], (weights, bias, sw)
 
     def summands(self, layer: Layer) -> tuple[Tensor, Tensor]:
         a, b = (self.tensors[self.produced[name]] for name in layer.inputs)
@@ -160,7 +174,7 @@ class _Builder:
         self,
         layer: Layer,
         source: Tensor,
-        given: tuple[NDArray[np.float32], NDArray[np.float32]],
+        weights: QuantizedWeights,
         value: NDArray[np.float32],
         clamp: Layer | None,
     ) -> NDArray[np.float32]:
@@ -170,7 +184,7 @@ class _Builder:
             result, limits = self.calibrated(pre_name(layer.name), value), (INT8_MIN, INT8_MAX)
         else:
             value, result, limits = self.clamped(layer, value, clamp)
-        quantized, int_bias, sw = quantize_weights(*given, source.scale)
+        quantized, int_bias, sw = weights
         kernel = source.shape if layer.kind == "fc" else (1, 1, source.shape[2])
         if layer.kind != "conv":
             quantized = quantized.reshape(layer.channels, *kernel)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from accelsim.errors import GraphError
 from accelsim.nn.graph import Tensor
 from accelsim.nn.shapes import Shape
 from accelsim.numerics import INT8_MAX, INT8_MIN
+
+QuantizedWeights: TypeAlias = tuple[NDArray[np.int8], NDArray[np.int32], NDArray[np.float32]]
+"""int8 weights, int32 bias, and the float32 scale of each output channel's weights."""
 
 TINY = 2.0**-64  # ranges and steps below this count as zero: their quotients could leave float32
 BIAS_LIMIT = 2.0**30  # |bias| at scale sx * sw stays below, so that int32 leaves room for the sum
@@ -48,15 +51,17 @@ def dequantize(values: NDArray[np.int8], tensor: Tensor) -> NDArray[np.float32]:
 
 def quantize_weights(
     weights: NDArray[np.float32], bias: NDArray[np.float32], sx: np.float32
-) -> tuple[NDArray[np.int8], NDArray[np.int32], NDArray[np.float32]]:
+) -> QuantizedWeights:
     """(int8 weights in -127..127, int32 bias at scale sx * sw, float32 sw): one scale per output channel.
 
     A channel's scale is its largest weight / 127, or more if its bias would not fit int32 otherwise.
     """
-    flat = np.abs(weights.reshape(len(weights), -1).astype(np.float64)).max(axis=1)
-    sw = np.maximum(flat / 127, np.abs(bias.astype(np.float64)) / (float(sx) * BIAS_LIMIT))
+    rows = weights.reshape(len(weights), -1)
+    largest = np.maximum(rows.max(axis=1), -rows.min(axis=1)).astype(np.float64)
+    sw = np.maximum(largest / 127, np.abs(bias.astype(np.float64)) / (float(sx) * BIAS_LIMIT))
     sw = np.where((sw * float(sx) < TINY) | (sw < TINY), 1.0, sw).astype(np.float32)
-    per_channel = sw.reshape(-1, *[1] * (weights.ndim - 1))
-    quantized = np.clip(np.rint(weights / per_channel), -127, 127).astype(np.int8)
+    scaled = rows / sw[:, None]
+    np.rint(scaled, out=scaled)
+    np.clip(scaled, -127, 127, out=scaled)
     step = (sx * sw).astype(np.float64)
-    return quantized, np.rint(bias / step).astype(np.int32), sw
+    return scaled.astype(np.int8).reshape(weights.shape), np.rint(bias / step).astype(np.int32), sw

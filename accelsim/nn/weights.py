@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from accelsim.spelling import suggest
 
 Array = NDArray[np.float32]
 
+BLOCK = 1 << 18  # weights that are made, used and quantised at a time, while they are in the cache
 SPREAD = 0.4  # of the logarithm of a channel's weights
 BIAS = 0.1
 INPUT_POWER = 1 / 3  # mean square of what is uniform in -1..1
@@ -73,7 +76,7 @@ def random_weights(graph: Graph, seed: int) -> Graph:
         result = sum(power[name] for name in layer.inputs)
         expected, _ = parameter_shapes(layer, shapes[layer.input])
         if expected:
-            deviation = float(1 / np.sqrt(np.prod(expected[1:]) * result))
+            deviation = (prod(expected[1:]) * result) ** -0.5
             layer = dataclasses.replace(layer, draw=Draw(seed=seed, deviation=deviation))
             result = 1.0
         power[layer.name] = result * KEPT_POWER.get(layer.activation or layer.kind, 1.0)
@@ -86,14 +89,33 @@ def parameters(layer: Layer, shape: Shape) -> tuple[Array, Array]:
 
     Raises GraphError without weights, or when some are not finite.
     """
+    blocks = [(weights, bias) for _, weights, bias in parameter_blocks(layer, shape)]
+    if len(blocks) == 1:
+        return blocks[0]
+    weights, bias = (np.concatenate(parts) for parts in zip(*blocks))
+    return weights, bias
+
+
+def parameter_blocks(layer: Layer, shape: Shape) -> Iterator[tuple[slice, Array, Array]]:
+    """As :func:`parameters`, in blocks of output channels: (channels, their weights, their biases).
+
+    Only one block of random weights exists at a time. A convolution is one block, a matrix several of about
+    ``BLOCK`` weights.
+    """
+    expected, _ = parameter_shapes(layer, shape)
+    size = prod(expected[1:])
+    step = layer.channels if layer.kind == "conv" else max(4, BLOCK // size // 4 * 4)
+    rows = [slice(first, min(first + step, layer.channels)) for first in range(0, layer.channels, step)]
     if layer.draw is not None:
-        return _drawn(layer, layer.draw, parameter_shapes(layer, shape)[0])
+        yield from _drawn(layer, layer.draw, expected, rows)
+        return
     if layer.weights is None:
         raise GraphError(layer.name, "has no weights")
     bias = np.zeros(layer.channels, np.float32) if layer.bias is None else layer.bias
     if not (np.isfinite(layer.weights).all() and np.isfinite(bias).all()):
         raise GraphError(layer.name, "weights or bias hold values that are not finite")
-    return layer.weights, bias
+    for part in rows:
+        yield part, layer.weights[part], bias[part]
 
 
 def name_number(name: str) -> int:
@@ -101,15 +123,23 @@ def name_number(name: str) -> int:
     return int.from_bytes(name.encode(), "big")
 
 
-def _drawn(layer: Layer, draw: Draw, expected: tuple[int, ...]) -> tuple[Array, Array]:
-    rng = np.random.Generator(np.random.SFC64([draw.seed, name_number(layer.name)]))
+def _drawn(
+    layer: Layer, draw: Draw, expected: tuple[int, ...], rows: list[slice]
+) -> Iterator[tuple[slice, Array, Array]]:
+    """Weights are 16 random bits each, four from every word of the generator; see :func:`random_weights`."""
+    bits = np.random.SFC64([draw.seed, name_number(layer.name)])
+    rng = np.random.Generator(bits)
     spread = np.exp(rng.normal(-(SPREAD**2), SPREAD, layer.channels))  # of mean square 1
     bias = rng.normal(0, BIAS, layer.channels).astype(np.float32)
-    weights = rng.random(expected, dtype=np.float32)
-    weights -= np.float32(0.5)  # of deviation sqrt(1 / 12)
-    scale = (np.sqrt(12) * draw.deviation * spread).astype(np.float32)
-    weights *= scale.reshape(-1, *[1] * (len(expected) - 1))
-    return weights, bias
+    scale = (np.sqrt(12) / 65536 * draw.deviation * spread).astype(np.float32)
+    size = prod(expected[1:])
+    for part in rows:
+        count = (part.stop - part.start) * size
+        words = np.asarray(bits.random_raw(-(-count // 4)), dtype="<u8")
+        weights = np.subtract(words.view("<u2")[:count], np.float32(32767.5), dtype=np.float32)
+        weights = weights.reshape(-1, *expected[1:])
+        weights *= scale[part].reshape(-1, *[1] * (len(expected) - 1))
+        yield part, weights, bias[part]
 
 
 def _problem(array: NDArray[Any], expected: tuple[int, ...]) -> str:
