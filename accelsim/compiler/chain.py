@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import NamedTuple
 
 from accelsim.compiler.ops import LrnOp, Lowered, MatOp, Op
+
+HALF = Fraction(1, 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,18 +81,40 @@ def flow(chain: Chain, jobs: Sequence[Job], caps: Sequence[int]) -> Iterator[Ste
             given[level] += rows
 
     delayed = [begins_on_the_array(op) for op in chain.ops]
+    left = _jobs_left(jobs)
+    pace, credit = [Fraction(0)] * count, [HALF] * count
     for number, job in enumerate(jobs):
         before = [ready(level) if level and delayed[level] else 0 for level in range(count)]
         yield Step(0, number, job.rows)
         given[0] = job.gives
         for level in range(1, count):
-            yield from pieces(level, before[level] if delayed[level] else ready(level))
+            if delayed[level]:
+                # Spread evenly over the jobs of a tile: the array would wait for the vector unit between two steps.
+                waiting = -(-(before[level] - given[level]) // caps[level])
+                if number == 0 or left[number] >= left[number - 1]:
+                    pace[level], credit[level] = Fraction(waiting, left[number]), HALF
+                credit[level] += pace[level]
+                steps = waiting if left[number] == 1 else int(credit[level])
+                credit[level] -= steps
+                yield from pieces(level, min(before[level], given[level] + steps * caps[level]))
+            else:
+                yield from pieces(level, ready(level))
     while True:  # what is left, the last level first, so that little is held
         open_levels = [level for level in range(count - 1, 0, -1) if given[level] < ready(level)]
         if not open_levels:
             return
         level = open_levels[0]
         yield from pieces(level, min(ready(level), given[level] + caps[level]))
+
+
+def _jobs_left(jobs: Sequence[Job]) -> list[int]:
+    """Per job, how many jobs of its tile there are from it on."""
+    left = [1] * len(jobs)
+    for number in range(len(jobs) - 2, -1, -1):
+        after = jobs[number + 1]
+        if (after.row, after.rows) == (jobs[number].row, jobs[number].rows):
+            left[number] = left[number + 1] + 1
+    return left
 
 
 def rows_held(chain: Chain, jobs: Sequence[Job], caps: Sequence[int]) -> dict[int, int]:

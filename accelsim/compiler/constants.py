@@ -14,7 +14,7 @@ from accelsim.arch import Arch
 from accelsim.compiler.bands import Band, band_weights
 from accelsim.compiler.layout import DramLayout
 from accelsim.compiler.ops import AddOp, DepthwiseOp, LrnOp, Lowered, MatOp, Op, VecOp, folded_bias
-from accelsim.compiler.packing import Packing, narrowed, param_rows, slab_data, slab_rows, slabs, weight_runs
+from accelsim.compiler.packing import Packing, narrowed, param_rows, slab_data, slab_rows, weight_runs
 from accelsim.compiler.plan import Plan
 from accelsim.nn.graph import average_scale
 
@@ -75,6 +75,7 @@ class Constants:
 
     def __init__(self, lowered: Lowered, plans: Mapping[str, Plan], layout: DramLayout, arch: Arch) -> None:
         self._plans, self._layout, self._arch = plans, layout, arch
+        self._chunks: dict[tuple[str, int], Packing] = {}
         self._bias = cache(lambda name: folded_bias(ops[name]))  # type: ignore[arg-type]
         ops = {op.name: op for op in lowered.ops}
         for op in lowered.ops:
@@ -85,26 +86,36 @@ class Constants:
         return self._layout.constant(key, size, make)
 
     def _store_weights(self, op: MatOp) -> None:
-        plan = self._plans[op.name]
-        for b in range(len(_packing(plan).blocks)):
-            for part in range(plan.parts(op)):
-                for i in range(len(slabs(self._chunk(op, part), self._arch, plan.parts(op)))):
+        packing = self.packing(op, 0)
+        for b in range(len(packing.blocks)):
+            for part in range(packing.parts):
+                for i in range(len(self.packing(op, part).slabs)):
                     self.weights(op, b, part, i)
 
-    def _chunk(self, op: MatOp, part: int) -> Packing:
-        return chunk_packing(op, self._plans[op.name], part, self._arch)
+    def packing(self, op: MatOp, part: int) -> Packing:
+        """The packing over part ``part`` of the input channels; the last part may be narrower."""
+        if (op.name, part) not in self._chunks:
+            packing = _packing(self._plans[op.name])
+            rest = op.window.in_c // op.groups - part * packing.channels
+            if rest < packing.channels:
+                packing = narrowed(op, self._arch, rest, packing.parts)
+            self._chunks[op.name, part] = packing
+        return self._chunks[op.name, part]
 
     def weights(self, op: MatOp, b: int, part: int, i: int) -> int:
         """Address of slab ``i`` of block ``b`` over part ``part`` of the channels."""
-        packing, parts = self._chunk(op, part), self._plans[op.name].parts(op)
-        slab, block = slabs(packing, self._arch, parts)[i], packing.blocks[b]
-        lanes = packing.pixels * block.count
+        key = (op.name, "weights", b, part, i)
+        known = self._layout.known(key)
+        if known is not None:
+            return known
+        packing = self.packing(op, part)
+        slab, block = packing.slabs[i], packing.blocks[b]
         channel = part * self._plans[op.name].channels
 
         def make() -> NDArray[Any]:
             return slab_data(weight_runs(op, packing, block, channel), slab, packing.odd)
 
-        return self._constant((op.name, "weights", b, part, i), slab_rows(slab) * lanes, make)
+        return self._constant(key, slab_rows(slab) * packing.pixels * block.count, make)
 
     def band(self, op: LrnOp, band: Band) -> int:
         """Address of the band's weights, shared by bands of the same form."""
@@ -179,13 +190,6 @@ class Constants:
 def _packing(plan: Plan) -> Packing:
     assert plan.packing is not None, "matrix work has a packing"
     return plan.packing
-
-
-def chunk_packing(op: MatOp, plan: Plan, part: int, arch: Arch) -> Packing:
-    """The packing over part ``part`` of the input channels; the last part may be narrower."""
-    packing = _packing(plan)
-    rest = op.window.in_c // op.groups - part * packing.channels
-    return packing if rest >= packing.channels else narrowed(op, arch, rest)
 
 
 def band_form(band: Band) -> tuple[int, int, int]:

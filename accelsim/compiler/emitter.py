@@ -11,8 +11,7 @@ from dataclasses import replace
 from accelsim.arch import Arch
 from accelsim.compiler.constants import Constants, ParamGroup
 from accelsim.compiler.home import Home, home_of
-from accelsim.compiler.ops import Lowered, MatOp, Op
-from accelsim.compiler.packing import Packing, Slab, slabs
+from accelsim.compiler.ops import Lowered, Op
 from accelsim.compiler.place import Placement
 from accelsim.compiler.plan import ChainPlan, Plan, strip_shape
 from accelsim.compiler.stream import Ring, Stream, Tile, View
@@ -38,11 +37,6 @@ class Emitter:
         self.constants, self.dram = constants, dram
         self.stream = Stream()
         self.plans: dict[str, Plan] = {name: plan for chain in plans for name, plan in chain.plans.items()}
-        self.slabs: dict[str, tuple[Slab, ...]] = {
-            op.name: slabs(packing, arch, self.plans[op.name].parts(op))
-            for op in lowered.ops
-            if isinstance(op, MatOp) and (packing := self.plans[op.name].packing) is not None
-        }
         self.wgt, self.param = Ring(arch.wgt_rows), Ring(arch.param_rows)
         self.acc = self.side = Ring(arch.acc_rows)
         self._chain = 0
@@ -58,10 +52,6 @@ class Emitter:
         if op.name not in self._groups:
             self._groups[op.name] = self.constants.param_groups(op)
         return self._groups[op.name]
-
-    def slabs_of(self, op: MatOp, packing: Packing) -> tuple[Slab, ...]:
-        """The slabs of a packing over part of the input channels."""
-        return slabs(packing, self.arch, self.plans[op.name].parts(op))
 
     # ------------------------------------------------------------------------------------------ chains
 
@@ -282,7 +272,7 @@ class Emitter:
 
     def _strip_in(self, op: Op, tile: Tile, number: int, channel: int) -> View:
         w, plan = op.window, self.plans[op.name]
-        held = min(plan.channels or w.in_c, w.in_c) if plan.parts(op) > 1 else w.in_c
+        held = min(plan.channels or w.in_c, w.in_c) if plan.parts > 1 else w.in_c
         held = min(held, w.in_c - channel)
         base, new = self._strip(op, "in", (tile, channel)) if number == 0 else self._second_strip(op, tile)
         (tall, wide), stride = strip_shape(w, tile.rows, tile.cols)

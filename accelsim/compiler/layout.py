@@ -29,6 +29,10 @@ class DramLayout:
             self._parts.append((self._known[key], size, make))
         return self._known[key]
 
+    def known(self, key: Hashable) -> int | None:
+        """Address of a constant stored before, or None."""
+        return self._known.get(key)
+
     def reserve(self, size: int) -> int:
         """Address of ``size`` fresh bytes."""
         self.size = -(-self.size // self.align) * self.align

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from accelsim.compiler.constants import chunk_packing
 from accelsim.compiler.emitter import Emitter
 from accelsim.compiler.ops import MatOp
 from accelsim.compiler.packing import Block, Packing, Piece, Slab, slab_rows
@@ -49,7 +48,7 @@ def matrix_jobs(s: Emitter, op: MatOp, image: int) -> Iterator[Work]:
     for first in range(0, len(packing.blocks), plan.group):
         blocks = range(first, min(first + plan.group, len(packing.blocks)))
         for tile in tiles:
-            if plan.parts(op) > 1:
+            if plan.parts > 1:
                 yield (
                     tile,
                     lambda tile=tile: _strip(s, op, tile, 0),
@@ -118,7 +117,7 @@ def _whole(s: Emitter, op: MatOp, plan: Plan, packing: Packing, tile: Tile, b: i
     source = _prepare(s, op, packing, tile)
     parts = _parts(s, packing, tile)
     _label(s, packing.blocks[b], tile)
-    for i, slab in enumerate(s.slabs[op.name]):
+    for i, slab in enumerate(packing.slabs):
         row = _weights(s, op, packing, b, 0, i, slab)
         for j, piece in enumerate(slab):
             for part in parts:
@@ -131,14 +130,14 @@ def _interrupted(s: Emitter, op: MatOp, plan: Plan, tile: Tile, blocks: range) -
     """A group of blocks over one tile, some input channels at a time: the sums of all blocks wait in ACC."""
     packing = plan.packing
     assert packing is not None
-    count = plan.parts(op)
+    count = plan.parts
     parts = {b: _parts(s, packing, tile) for b in blocks}
     for number in range(count):
         source = Source(_strip(s, op, tile, number))
-        narrow = chunk_packing(op, plan, number, s.arch)
+        narrow = s.constants.packing(op, number)
         for b in blocks:
             _label(s, packing.blocks[b], tile)
-            for i, slab in enumerate(s.slabs_of(op, narrow)):
+            for i, slab in enumerate(narrow.slabs):
                 row = _weights(s, op, narrow, b, number, i, slab)
                 for j, piece in enumerate(slab):
                     for part in parts[b]:

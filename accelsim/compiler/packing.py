@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -38,49 +37,6 @@ class Block:
 
 Shapes: TypeAlias = tuple[tuple[int, int, int], ...]
 """Gemms as (how many, tiles, k)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Packing:
-    """One way to lay a MatOp on the array. ``run = k * chunks + tail + odd`` bytes."""
-
-    pixels: int
-    k: int
-    chunks: int
-    tail: int
-    taps: int  # separate kernel columns (1 when a run covers the whole kernel row)
-    kernel_rows: int
-    blocks: tuple[Block, ...]
-    channels: int  # input channels of a group that one pass over the kernel reduces
-    odd: int = 0  # bytes of each run that are gathered
-    gemms: Shapes = ()  # of one block, one tile of pixels and these channels
-
-    @property
-    def run(self) -> int:
-        """Bytes of one kernel row and tap."""
-        return self.k * self.chunks + self.tail + self.odd
-
-    @property
-    def weight_rows(self) -> int:
-        """WGT rows of one block over these channels."""
-        return self.kernel_rows * self.taps * self.run
-
-    @property
-    def lanes(self) -> int:
-        """Columns used by a full block."""
-        return self.pixels * self.blocks[0].count
-
-    @property
-    def groups(self) -> tuple[int, ...]:
-        """The first input channel of every group, in order."""
-        return tuple(dict.fromkeys(block.channel for block in self.blocks))
-
-    def text(self, op: MatOp) -> str:
-        """The name reported as ``packing``."""
-        base = "row" if self.taps == 1 else "channel"
-        if self.odd:
-            return f"{base}+im2col" if self.odd == self.run else f"{base}+gather {self.odd}"
-        return f"{base}+column x{self.pixels}" if self.pixels > 1 else base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,17 +72,55 @@ def slab_rows(slab: Slab) -> int:
     return sum(piece.weight_rows for piece in slab)
 
 
-@lru_cache(maxsize=1024)
-def slabs(packing: Packing, arch: Arch, parts: int = 1) -> tuple[Slab, ...]:
-    """Cut one block's weights so that loading runs ahead of the array; one slab if all blocks fit WGT.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packing:
+    """One way to lay a MatOp on the array. ``run = k * chunks + tail + odd`` bytes."""
 
-    ``parts`` is the number of runs of channels that the reduction is cut into.
-    """
-    rows = packing.weight_rows
-    everything = rows * parts * len(packing.blocks) <= arch.wgt_rows
-    # Cut blocks in quarters of WGT: in halves, the first slab of the next block would wait for the last of this one.
-    part = 1 if everything else 2 if 2 * rows <= arch.wgt_rows else 4
-    limit = max(packing.k, arch.wgt_rows // part)
+    pixels: int
+    k: int
+    chunks: int
+    tail: int
+    taps: int  # separate kernel columns (1 when a run covers the whole kernel row)
+    kernel_rows: int
+    blocks: tuple[Block, ...]
+    groups: tuple[int, ...]  # the first input channel of every group of the convolution
+    channels: int  # input channels of a group that one pass over the kernel reduces
+    parts: int = 1  # passes
+    odd: int = 0  # bytes of each run that are gathered
+    slabs: tuple[Slab, ...] = ()  # of one block over these channels
+    gemms: Shapes = ()  # of one block, one tile of pixels and these channels
+
+    @property
+    def run(self) -> int:
+        """Bytes of one kernel row and tap."""
+        return self.k * self.chunks + self.tail + self.odd
+
+    @property
+    def weight_rows(self) -> int:
+        """WGT rows of one block over these channels."""
+        return self.kernel_rows * self.taps * self.run
+
+    @property
+    def lanes(self) -> int:
+        """Columns used by a full block."""
+        return self.pixels * self.blocks[0].count
+
+    def text(self, op: MatOp) -> str:
+        """The name reported as ``packing``."""
+        base = "row" if self.taps == 1 else "channel"
+        if self.odd:
+            return f"{base}+im2col" if self.odd == self.run else f"{base}+gather {self.odd}"
+        return f"{base}+column x{self.pixels}" if self.pixels > 1 else base
+
+
+def _slabs(packing: Packing, arch: Arch) -> tuple[Slab, ...]:
+    """Cut one block's weights so that loading runs ahead of the array; one slab if all blocks fit WGT."""
+    rows, ring = packing.weight_rows, arch.wgt_rows
+    limit = ring
+    if rows * packing.parts * len(packing.blocks) > ring:
+        # Cut large blocks in less than halves: the first slab of the next block would wait for the last of this one.
+        limit = ring // 2 if 2 * rows <= ring else ring * 3 // 8
+    limit = max(packing.k, limit)
     made = [*_main_slabs(packing, limit), *_gathered_slabs(packing, limit, arch)]
     merged: list[Slab] = []
     for slab in made:
@@ -202,9 +196,12 @@ def packings(op: MatOp, arch: Arch) -> tuple[Packing, ...]:
     return tuple(made)
 
 
-def narrowed(op: MatOp, arch: Arch, channels: int) -> Packing:
-    """The plain packing over ``channels`` of the input channels, in a strip that holds these alone."""
-    return _packing(op, arch, pixels=1, channels=channels)
+def narrowed(op: MatOp, arch: Arch, channels: int, parts: int = 0) -> Packing:
+    """The plain packing over ``channels`` of the input channels, in a strip that holds these alone.
+
+    ``parts`` is how many such passes there are, if the last one is not as wide.
+    """
+    return _packing(op, arch, pixels=1, channels=channels, parts=parts)
 
 
 def _joined(op: MatOp) -> bool:
@@ -212,7 +209,7 @@ def _joined(op: MatOp) -> bool:
     return op.groups == 1 and op.window.dilation[1] == 1
 
 
-def _packing(op: MatOp, arch: Arch, *, pixels: int, channels: int, odd: int = 0) -> Packing:
+def _packing(op: MatOp, arch: Arch, *, pixels: int, channels: int, odd: int = 0, parts: int = 0) -> Packing:
     window, joined = op.window, _joined(op)
     group_in, group_out = window.in_c // op.groups, window.out_c // op.groups
     run = ((pixels - 1) * window.stride[1] + window.kernel[1]) * channels if joined else channels
@@ -225,9 +222,12 @@ def _packing(op: MatOp, arch: Arch, *, pixels: int, channels: int, odd: int = 0)
     )
     packing = Packing(
         pixels=pixels, k=k, chunks=(run - odd) // k, tail=(run - odd) % k, taps=1 if joined else window.kernel[1],
-        kernel_rows=window.kernel[0], blocks=blocks, channels=channels, odd=odd,
+        kernel_rows=window.kernel[0], blocks=blocks, groups=tuple(range(0, window.in_c, group_in)), channels=channels,
+        parts=parts or -(-group_in // channels), odd=odd,
     )  # fmt: skip
-    return replace(packing, gemms=_gemm_shapes(packing, arch))
+    slabs = _slabs(packing, arch)
+    made = Counter((piece.tiles, piece.k) for slab in slabs for piece in slab)
+    return replace(packing, slabs=slabs, gemms=tuple((count, tiles, k) for (tiles, k), count in made.items()))
 
 
 def _tile_depth(run: int, arch: Arch, stream: int) -> int:
@@ -246,12 +246,6 @@ def _tile_depth(run: int, arch: Arch, stream: int) -> int:
 
 def _cycles(tiles: int, k: int, stream: int, arch: Arch) -> int:
     return array_interval_cycles(ArrayWork(tiles=tiles, k=k, m=stream), arch.array)
-
-
-def _gemm_shapes(packing: Packing, arch: Arch) -> Shapes:
-    """Under os each gemm drains once, so it matters where the reduction is cut."""
-    made = Counter((piece.tiles, piece.k) for slab in slabs(packing, arch) for piece in slab)
-    return tuple((count, tiles, k) for (tiles, k), count in made.items())
 
 
 def array_cycles(packing: Packing, stream: int, arch: Arch) -> int:

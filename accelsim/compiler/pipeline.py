@@ -35,8 +35,11 @@ Observer = Callable[[str, str], None]
 
 Evaluate = Callable[[Program], int]
 
-KEPT = 6
+KEPT = 3
 """Plans of a chain that are compared on the simulator."""
+
+SETTLED = 1.02
+"""Plans are not compared when the first takes no more than this times its busiest unit's work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +106,9 @@ def choose_plans(
         return tuple(plans[0] for plans in placement.plans)
     chosen = list(plans[0] for plans in placement.plans)
     for number, chain in enumerate(placement.chains):
+        first = chosen[number]
+        if first.cycles <= SETTLED * first.busy:
+            continue  # nothing is left to be won
         candidates = plan_chain(chain, lowered, arch, placement.rooms[number], KEPT)
         best: tuple[int, ChainPlan] | None = None
         for candidate in candidates:

@@ -47,11 +47,10 @@ class Plan:
         strips = self.strips_in * self.strip_in_bytes + self.strips_out * self.strip_out_bytes
         return strips + self.planes * self.plane_bytes
 
-    def parts(self, op: Op) -> int:
+    @property
+    def parts(self) -> int:
         """How often the reduction is interrupted: runs of input channels."""
-        if self.packing is None:
-            return 1
-        return -(-(op.window.in_c // len(self.packing.groups)) // self.packing.channels)
+        return 1 if self.packing is None else self.packing.parts
 
     def text(self) -> str:
         """One line for ``--dump tile``."""
@@ -71,7 +70,8 @@ class ChainPlan:
 
     ``held`` are the rows of every tensor that stays within the chain or passes through UB on its way to or from DRAM.
     ``places`` are offsets in the workspace, by ("strips" | "ring" | "temp", operation or tensor); ``side_rows`` ACC
-    rows are set apart for the operations behind the first. ``cost`` ranks plans; ``cycles`` is the closed form.
+    rows are set apart for the operations behind the first. ``cost`` ranks plans; ``cycles`` is the closed form, ``busy`` the
+    cycles of the busiest unit in it.
     """
 
     plans: dict[str, Plan]
@@ -80,6 +80,7 @@ class ChainPlan:
     bytes: int = 0
     side_rows: int = 0
     cycles: float = 0.0
+    busy: float = 0.0
     cost: float = 0.0
 
     def key(self) -> object:
@@ -112,17 +113,14 @@ def strip_bytes(window: Window, rows: int, cols: int, channels: int) -> int:
     return tall * wide * channels
 
 
-def jobs_of(op: Op, plan: Plan, parts: int = 2) -> list[Job]:
-    """The jobs of level 0: tile by tile, for the last group of channels in up to ``parts`` parts.
-
-    More parts make no difference to what must be held.
-    """
+def jobs_of(op: Op, plan: Plan) -> list[Job]:
+    """The jobs of level 0: group by group of channels, tile by tile, block by block unless reductions are cut."""
     w, made = op.window, []
     blocks = len(plan.packing.blocks) if plan.packing is not None else 1
     groups = -(-blocks // max(1, plan.group))
     last = blocks - (groups - 1) * plan.group
     for number in range(groups):
-        cut = 1 if plan.parts(op) > 1 else min(parts, last if number == groups - 1 else plan.group)
+        cut = 1 if plan.parts > 1 else last if number == groups - 1 else plan.group
         for row in range(0, w.out_h, plan.rows):
             rows = min(plan.rows, w.out_h - row)
             for col in range(0, w.out_w, plan.cols):

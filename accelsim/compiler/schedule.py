@@ -18,9 +18,6 @@ from accelsim.compiler.plan import jobs_of
 from accelsim.compiler.stream import Ring, Stream, Tile, tiles_of
 from accelsim.compiler.vector import vector_tile
 
-EVERY_PART = 1 << 30
-
-
 def schedule(emitter: Emitter) -> Stream:
     """Emit every image of every chain."""
     for batched, chains in groupby(enumerate(emitter.placement.chains), key=lambda item: item[1].batched):
@@ -37,7 +34,7 @@ def run_chain(s: Emitter, number: int, image: int) -> None:
     s.begin_chain(number)
     head = chain.ops[0]
     plan = s.plans[head.name]
-    jobs = jobs_of(head, plan, EVERY_PART)
+    jobs = jobs_of(head, plan)
     work = list(matrix_jobs(s, head, image)) if isinstance(head, MatOp) else _vector_jobs(s, head, image)
     steps = list(flow(chain, jobs, [s.plans[op.name].rows for op in chain.ops]))
     following = _next_tiles(work) if plan.strips_in != 1 and plan.planes != 1 else {}

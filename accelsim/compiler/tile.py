@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from accelsim.arch import Arch
 from accelsim.compiler.chain import Chain, rows_held
 from accelsim.compiler.ops import LrnOp, Lowered, MatOp, Op, bordered, needs_acc
-from accelsim.compiler.packing import Packing, array_cycles, narrowed, packings, slab_rows, slabs
+from accelsim.compiler.packing import Packing, array_cycles, narrowed, packings, slab_rows
 from accelsim.compiler.plan import ChainPlan, Plan, Room, distinct_parts, jobs_of, strip_shape
 from accelsim.compiler.work import acc_rows_per_pixel, gemm_rows_per_pixel, steps_per_pixel
 
@@ -40,6 +40,7 @@ class Surroundings:
     what they move through the port.
     """
 
+    behind: bool
     inputs_off_chip: int
     output_off_chip: bool
     side_rows: int
@@ -63,14 +64,15 @@ class Grid:
     plane: Numbers
     planes: Numbers
     cost: Reals
+    busy: Reals
 
 
 def plan_chain(chain: Chain, lowered: Lowered, arch: Arch, room: Room, keep: int = 1) -> list[ChainPlan]:
     """The ``keep`` cheapest plans of a chain, best first; none if nothing fits."""
     search = _Search(chain, lowered, arch, room)
     found: list[ChainPlan] = []
-    for plan, cost in search.candidates():
-        made = search.complete(plan, cost)
+    for plan, cost, busy in search.candidates():
+        made = search.complete(plan, cost, busy)
         if made is not None and all(made.key() != other.key() for other in found):
             found.append(made)
             if len(found) >= keep:
@@ -83,7 +85,7 @@ class _Search:
         self.chain, self.lowered, self.arch, self.room = chain, lowered, arch, room
         self.head = chain.ops[0]
         behind = chain.ops[1:]
-        side = arch.acc_rows // 2 if any(needs_acc(op) for op in behind) else 0
+        side = _side_rows(behind, arch)
         pixels = [op.window.out_h * op.window.out_w for op in behind]
         moved = sum(
             lowered.tensors[t].size for op in behind for t in op.inputs if self.off_chip(t) and not self.inside(t)
@@ -92,6 +94,7 @@ class _Search:
         if behind and self.off_chip(last.output):
             moved += lowered.tensors[last.output].size
         self.around = Surroundings(
+            behind=bool(behind),
             inputs_off_chip=sum(self.off_chip(t) for t in dict.fromkeys(self.head.inputs)),
             output_off_chip=not behind and self.off_chip(self.head.output),
             side_rows=side,
@@ -108,7 +111,7 @@ class _Search:
         root = self.lowered.root[tensor]
         return any(self.lowered.root[op.output] == root for op in self.chain.ops)
 
-    def candidates(self) -> Iterator[tuple[Plan, float]]:
+    def candidates(self) -> Iterator[tuple[Plan, float, float]]:
         """All plans of level 0 that fit by themselves, cheapest first."""
         head, arch = self.head, self.arch
         grids: list[tuple[Packing | None, Grid]] = []
@@ -124,7 +127,8 @@ class _Search:
             if not np.isfinite(costs[at]):
                 return
             packing, grid = grids[owners[at]]
-            yield _plan_at(packing, grid, int(at - starts[owners[at]])), float(costs[at])
+            own = int(at - starts[owners[at]])
+            yield _plan_at(packing, grid, own), float(costs[at]), float(grid.busy[own])
 
     def _packings(self, head: MatOp) -> list[Packing]:
         made = list(packings(head, self.arch))
@@ -141,7 +145,7 @@ class _Search:
 
     # --------------------------------------------------------------------------------- the other levels
 
-    def complete(self, plan: Plan, cost: float) -> ChainPlan | None:
+    def complete(self, plan: Plan, cost: float, busy: float) -> ChainPlan | None:
         """The plan of the chain with this level 0, or None when the other levels do not fit beside it."""
         chain, lowered = self.chain, self.lowered
         places: dict[tuple[str, str], int] = {}
@@ -182,13 +186,14 @@ class _Search:
         for op, cap in zip(chain.ops[1:], caps[1:]):
             plans[op.name] = Plan(rows=cap, cols=op.window.out_w)
         return ChainPlan(
-            plans=plans, held=held, places=places, bytes=size, side_rows=self.around.side_rows, cycles=cost, cost=cost
+            plans=plans, held=held, places=places, bytes=size, side_rows=self.around.side_rows, cycles=cost, busy=busy,
+            cost=cost,
         )
 
     def _behind(self, plan: Plan) -> tuple[dict[int, int], tuple[int, ...]]:
         """Rows held of what stays within the chain, and rows at a time of every level."""
         blocks = len(plan.packing.blocks) if plan.packing is not None else 1
-        key = (plan.rows, plan.group >= blocks and plan.parts(self.head) == 1 and blocks > 1)
+        key = (plan.rows, plan.group >= blocks and plan.parts == 1 and blocks > 1)
         if key[1] is False and plan.group < blocks:
             key = (-plan.rows, False)
         if key not in self._extras:
@@ -206,6 +211,14 @@ class _Search:
                 rows = min(rows, max(1, self.around.side_rows // (acc_rows_per_pixel(op, self.arch) * w.out_w)))
             caps.append(min(rows, w.out_h))
         return tuple(caps)
+
+
+def _side_rows(behind: tuple[Op, ...], arch: Arch) -> int:
+    """ACC rows for the operations behind the first: a row of their pixels where that leaves a quarter of ACC."""
+    wanted = [acc_rows_per_pixel(op, arch) * op.window.out_w for op in behind if needs_acc(op)]
+    if not wanted:
+        return 0
+    return max(1, min(max(max(wanted), arch.acc_rows // 4), arch.acc_rows * 3 // 4))
 
 
 def _border(chain: Chain, level: int) -> tuple[int, int, int, int]:
@@ -296,7 +309,7 @@ def _strips(
     lanes = packing.lanes // packing.pixels
     grid = Grid(
         rows, cols, group, np.zeros_like(rows), np.zeros_like(rows), np.zeros_like(rows), strip_in,
-        np.zeros_like(rows), plane, np.zeros_like(rows), np.full(len(rows), np.inf),
+        np.zeros_like(rows), plane, np.zeros_like(rows), np.full(len(rows), np.inf), np.zeros(len(rows)),
     )  # fmt: skip
     fitted = np.zeros(len(rows), bool)
     for whole in (True, False):
@@ -322,12 +335,12 @@ def _matrix_cost(op: MatOp, packing: Packing, arch: Arch, around: Surroundings, 
     """Cycles: the busiest of array, vector unit and port, what is exposed at both ends, and stalls of single buffers."""
     w, rate, latency = op.window, float(arch.dram.bytes_per_cycle), arch.dram.latency
     rows, cols, group = grid.rows, grid.cols, grid.group
-    blocks, parts = len(packing.blocks), -(-(w.in_c // len(packing.groups)) // packing.channels)
+    blocks, parts = len(packing.blocks), packing.parts
     down, across = -(-w.out_h // rows), -(-w.out_w // cols)
     tiles, passes = down * across, -(-blocks // group)
     stream = rows * -(-cols // packing.pixels)
     gemm = _ragged(rows, cols, w.out_h, w.out_w, packing, arch) * blocks * parts
-    pieces = len(slabs(packing, arch, parts))
+    pieces = len(packing.slabs)
     acc_rows = w.out_h * (across * -(-cols // packing.pixels))
     per_row = max(1, -(-packing.lanes // arch.alu.lanes)) * (2 if op.table is not None else 1)
     vector = acc_rows * blocks * per_row + around.vector_steps + tiles * blocks * (arch.alu.latency + 1)
@@ -346,7 +359,7 @@ def _matrix_cost(op: MatOp, packing: Packing, arch: Arch, around: Surroundings, 
     burst = arch.dram.burst_bytes
     stored = np.where(store_run > 0, whole, whole * (1 + np.where(short % burst, 0.75 * burst / short, 0)))
     port = (port + stored + (words + loads) * WORD_BYTES) / rate
-    first_slab = slab_rows(slabs(packing, arch, parts)[0])
+    first_slab = slab_rows(packing.slabs[0])
     start = latency + first_slab * packing.lanes / rate + np.where(grid.strip_in > 0, grid.strip_in / rate, 0)
     start = start + np.where(packing.odd > 0, grid.plane / max(1, packing.odd), 0)
     behind = around.vector_steps / np.maximum(1, tiles)
@@ -362,7 +375,10 @@ def _matrix_cost(op: MatOp, packing: Packing, arch: Arch, around: Surroundings, 
     stall = stall + np.where(waits, tiles * passes * parts * (grid.strip_in / rate + latency), 0)
     waits = (grid.strips_out == 1) & (tiles * passes > 1)
     stall = stall + np.where(waits, tiles * (grid.strip_out / rate + latency), 0)
-    cost = np.maximum(np.maximum(gemm, vector), port) + start + end + stall + 2 * words
+    grid.busy = np.maximum(np.maximum(gemm, vector), port)
+    cost = grid.busy + start + end + stall + 2 * words
+    if around.behind:  # the operations behind go row by row: they come late when a row is made piece by piece
+        cost = np.where(cols < w.out_w, 1.03 * cost, cost)
     return np.where(np.isfinite(grid.cost), cost, np.inf)
 
 
@@ -388,7 +404,7 @@ def _input_traffic(
     if not around.inputs_off_chip:
         return np.zeros(len(grid.rows)), np.zeros_like(grid.rows)
     w, burst = op.window, arch.dram.burst_bytes
-    parts = -(-(w.in_c // len(packing.groups)) // packing.channels)
+    parts = packing.parts
     dense = packing.channels == w.in_c or len(packing.groups) > 1
     if not dense:
         extra = 0 if packing.channels % burst == 0 else 0.75 * burst / packing.channels
@@ -417,7 +433,7 @@ def vector_grid(op: Op, arch: Arch, around: Surroundings, ub_bytes: int) -> Grid
     strip_in = tall * wide * w.in_c * around.inputs_off_chip
     strip_out = rows * cols * w.out_c if around.output_off_chip else zero
     single = (rows >= w.out_h) & (cols >= w.out_w) & (not op.batched)
-    grid = Grid(rows, cols, zero + 1, zero.copy(), zero.copy(), zero, strip_in, strip_out, zero, zero, zero + np.inf)
+    grid = Grid(rows, cols, zero + 1, zero.copy(), zero.copy(), zero, strip_in, strip_out, zero, zero, zero + np.inf, zero + 0.0)
     fitted = np.zeros(len(rows), bool)
     for inputs, outputs in BUFFERS:
         count_in = np.where(strip_in > 0, np.where(single, 1, inputs), 0)
@@ -432,6 +448,7 @@ def vector_grid(op: Op, arch: Arch, around: Surroundings, ub_bytes: int) -> Grid
     port = (tiles * strip_in + tiles * strip_out + words * WORD_BYTES + around.moved_bytes) / rate
     ends = (vector + port) / tiles + arch.dram.latency * ((strip_in > 0).astype(int) + (strip_out > 0))
     single_in = np.where((grid.strips_in == 1) & (tiles > 1), tiles * (strip_in / rate + arch.dram.latency), 0)
+    grid.busy = np.maximum(vector, port)
     cost = np.maximum(vector + words * (arch.alu.latency + 1), port) + ends + single_in + 2 * words
     grid.cost[fitted] = cost[fitted]
     return grid

@@ -198,7 +198,7 @@ def padded_network_with_table():
     source = graph.tensors["z"]
     table = QLut(name="tanh", kind="tanh", input="z", output="t", table=np.arange(-128, 128).astype(np.int8))
     return dataclasses.replace(
-        graph, output="t", tensors={**graph.tensors, "t": dataclasses.replace(source, name="t")},
+        graph, outputs=("t",), tensors={**graph.tensors, "t": dataclasses.replace(source, name="t")},
         layers=(*graph.layers, table), rows=(*graph.rows, ("tanh", "tanh", "tanh")),
     )  # fmt: skip
 
