@@ -20,7 +20,7 @@ from accelsim.compiler.plan import ChainPlan, Room
 Planner = Callable[[Chain, Room], list[ChainPlan]]
 """The plans of a chain, best first; none if it does not fit."""
 
-SPILL_PENALTY = 1.0 / 64
+SPILL_PENALTY = 1.0 / 16
 """Cycles per byte that a tensor in DRAM costs in the choice beside its time: of equals, the one on chip is taken."""
 
 

@@ -22,6 +22,9 @@ from accelsim.compiler.work import acc_rows_per_pixel, gemm_rows_per_pixel, step
 WORD_BYTES = 32
 """Fetching an instruction costs its bytes on the DRAM port."""
 
+WORD_CYCLES = 4
+"""What an instruction is taken to cost beside its bytes, so that of equals the shorter program is taken."""
+
 MAX_CHANNEL_CUTS = 8
 """Widths of partial reductions that are tried."""
 
@@ -40,6 +43,7 @@ class Surroundings:
     what they move through the port.
     """
 
+    leads: bool
     behind: bool
     inputs_off_chip: int
     output_off_chip: bool
@@ -94,6 +98,7 @@ class _Search:
         if behind and self.off_chip(last.output):
             moved += lowered.tensors[last.output].size
         self.around = Surroundings(
+            leads=self.head is lowered.ops[0],
             behind=bool(behind),
             inputs_off_chip=sum(self.off_chip(t) for t in dict.fromkeys(self.head.inputs)),
             output_off_chip=not behind and self.off_chip(self.head.output),
@@ -360,7 +365,8 @@ def _matrix_cost(op: MatOp, packing: Packing, arch: Arch, around: Surroundings, 
     stored = np.where(store_run > 0, whole, whole * (1 + np.where(short % burst, 0.75 * burst / short, 0)))
     port = (port + stored + (words + loads) * WORD_BYTES) / rate
     first_slab = slab_rows(packing.slabs[0])
-    start = latency + first_slab * packing.lanes / rate + np.where(grid.strip_in > 0, grid.strip_in / rate, 0)
+    # Behind another chain, the first weights are loaded while that one ends.
+    start = (latency + first_slab * packing.lanes / rate) * around.leads + np.where(grid.strip_in > 0, grid.strip_in / rate, 0)
     start = start + np.where(packing.odd > 0, grid.plane / max(1, packing.odd), 0)
     behind = around.vector_steps / np.maximum(1, tiles)
     end = stream * per_row + behind + arch.array.rows + arch.array.cols
@@ -376,7 +382,7 @@ def _matrix_cost(op: MatOp, packing: Packing, arch: Arch, around: Surroundings, 
     waits = (grid.strips_out == 1) & (tiles * passes > 1)
     stall = stall + np.where(waits, tiles * (grid.strip_out / rate + latency), 0)
     grid.busy = np.maximum(np.maximum(gemm, vector), port)
-    cost = grid.busy + start + end + stall + 2 * words
+    cost = grid.busy + start + end + stall + WORD_CYCLES * words
     if around.behind:  # the operations behind go row by row: they come late when a row is made piece by piece
         cost = np.where(cols < w.out_w, 1.03 * cost, cost)
     return np.where(np.isfinite(grid.cost), cost, np.inf)
@@ -449,6 +455,6 @@ def vector_grid(op: Op, arch: Arch, around: Surroundings, ub_bytes: int) -> Grid
     ends = (vector + port) / tiles + arch.dram.latency * ((strip_in > 0).astype(int) + (strip_out > 0))
     single_in = np.where((grid.strips_in == 1) & (tiles > 1), tiles * (strip_in / rate + arch.dram.latency), 0)
     grid.busy = np.maximum(vector, port)
-    cost = np.maximum(vector + words * (arch.alu.latency + 1), port) + ends + single_in + 2 * words
+    cost = np.maximum(vector + words * (arch.alu.latency + 1), port) + ends + single_in + WORD_CYCLES * words
     grid.cost[fitted] = cost[fitted]
     return grid
