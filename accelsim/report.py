@@ -60,19 +60,23 @@ def build_report(
     fused: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
     loaded_into: Sequence[Memory | None] | None = None,
+    liveness: Mapping[str, tuple[float, float]] | None = None,
 ) -> dict[str, Any]:
     """The report of a run, ready for JSON; the keys are described in ``docs/report.md``.
 
     ``layers`` are the program's layer names in order and ``layer_of`` each instruction's index into them (-1 for
     none). ``facts`` has one entry per layer of the network file, ``network`` is their whole. ``fused`` names the
     host of layers that the compiler merged. ``loaded_into`` is the memory each load instruction fills, so that the
-    verdicts can name the traffic. Without ``trace`` (values only) every cycle and traffic field is None.
+    verdicts can name the traffic. ``liveness`` are the (saturated, zero) shares of each layer's values, by name.
+    Without ``trace`` (values only) every cycle and traffic field is None.
     """
     measured = _layer_measurements(arch, trace, layers, layer_of, loaded_into)
     rows = []
     for layer in facts:
         merged = layer.host if layer.host != layer.name else (fused or {}).get(layer.name)
-        rows.append(_row(arch, layer, merged, measured.get(layer.name), packing.get(layer.name), trace is not None))
+        row = _row(arch, layer, merged, measured.get(layer.name), packing.get(layer.name), trace is not None)
+        row["saturated"], row["zeros"] = (liveness or {}).get(layer.name, (None, None))
+        rows.append(row)
     report: dict[str, Any] = {
         "schema": SCHEMA,
         "accelsim": version,

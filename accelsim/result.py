@@ -33,10 +33,10 @@ REPORT, MACHINE, PROGRAM, OUTPUTS = FILES = ("report.json", "machine.yaml", "pro
 class Result:
     """One run of a network on a machine.
 
-    ``outputs`` holds the network's int8 output tensor by name, (batch, h, w, c), and, when the network ends in
-    softmax, ``probabilities`` float32 (batch, classes), or (batch, h, w, c) where an image gives several pixels; empty
-    for a timing-only run. ``trace`` is None at level ``functional``. ``mismatch`` is the first difference from the
-    golden model, None when there is none.
+    ``outputs`` holds every int8 output tensor by name, (batch, h, w, c), and, when the network ends in softmax,
+    ``probabilities`` float32 (batch, classes), or (batch, h, w, c) where an image gives several pixels; empty for a
+    timing-only run. ``trace`` is None at level ``functional``. ``mismatch`` is the first difference from the golden
+    model, None when there is none.
     """
 
     report: dict[str, Any]

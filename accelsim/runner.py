@@ -27,6 +27,7 @@ from accelsim.nn.dataset import given_feeds
 from accelsim.nn.facts import layer_facts, network_facts
 from accelsim.nn.forward import forward
 from accelsim.nn.graph import QGraph, QReshape, QSoftmax
+from accelsim.nn.liveness import liveness
 from accelsim.nn.loader import Network, load_network
 from accelsim.nn.scales import dequantize, quantize_values
 from accelsim.report import build_report
@@ -203,7 +204,7 @@ def _simulate(
 ) -> Result:
     program, batch = compiled.program, len(feeds[graph.input])
     outputs: dict[str, NDArray[Any]] = {}
-    labels, mismatch, bit_exact = None, None, None
+    labels, mismatch, bit_exact, alive = None, None, None, None
     if timing_only:
         trace = clock.measure("simulate_s", lambda: run_time(program, machine, level))
     else:
@@ -213,6 +214,7 @@ def _simulate(
         outputs |= outputs_of(graph, program, state)
         mismatch = _compare(graph, values, wanted, outputs)
         bit_exact = mismatch is None
+        alive = liveness(graph, wanted)
         labels = _classify(network, graph, outputs)
     report = build_report(
         workload=network.name,
@@ -230,6 +232,7 @@ def _simulate(
         version=version("accelsim"),
         fused=compiled.fused,
         loaded_into=loaded_into(program, machine),
+        liveness=alive,
         options={"batch": batch, "level": level, "timing_only": timing_only, "objective": "cycles"},
     )
     return Result(

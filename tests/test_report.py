@@ -101,7 +101,7 @@ def test_layers_share_the_cycles_and_fused_ones_name_their_host(arch: Arch) -> N
             "array": 12, "weight_load": 4, "alu": 15, "dram": 18, "fill_drain": 9, "store": 0, "dispatch": 2,
         },
         # Three bursts of four cycles, each of ten fetch bursts four cycles; the alu is busy from 45 to 59.
-        "verdict": conv["verdict"],
+        "verdict": conv["verdict"], "saturated": None, "zeros": None,
     }  # fmt: skip
     assert (pool["dram_read_bytes"], pool["dram_write_bytes"], pool["packing"]) == (0, 32, None)
     assert (pool["bound_cycles"], pool["bound_by"], pool["utilization"]) == (16, "dram", 0.0)
@@ -110,6 +110,12 @@ def test_layers_share_the_cycles_and_fused_ones_name_their_host(arch: Arch) -> N
     assert set(flat["cycle_split"].values()) == {0}
     for row in (conv, relu, pool, flat):
         assert sum(row["cycle_split"].values()) == row["cycles"]
+
+
+def test_shares_of_values_stand_in_the_row_that_computes_them(arch: Arch) -> None:
+    conv, relu, *_ = report(arch, trace(), liveness={"conv": (0.25, 0.5)})["layers"]
+    assert (conv["saturated"], conv["zeros"]) == (0.25, 0.5)
+    assert (relu["saturated"], relu["zeros"]) == (None, None)
 
 
 def test_layers_that_the_compiler_merged_name_their_host(arch: Arch) -> None:

@@ -16,8 +16,8 @@ from accelsim.nn.feeds import Feeds, by_name
 from accelsim.nn.forward import evaluate, pointwise, pre_name
 from accelsim.nn.graph import Graph, Layer, QConv, QGraph, QLayer, QLut, QPool, QReshape, QSoftmax, Tensor
 from accelsim.nn.scales import FIXED_RANGES, QuantizedWeights, quantize_values, quantize_weights, tensor_for
-from accelsim.nn.shapes import WEIGHTED, Shape, infer_shapes, parameter_shapes
-from accelsim.nn.tables import CLAMPS, add_layer, clamp_limits, lrn_layer, table_for
+from accelsim.nn.shapes import CLAMPS, WEIGHTED, Shape, infer_shapes, parameter_shapes
+from accelsim.nn.tables import add_layer, clamp_limits, lrn_layer, table_for
 from accelsim.nn.weights import parameter_blocks
 from accelsim.numerics import INT8_MAX, INT8_MIN
 

@@ -28,7 +28,9 @@ Shape: TypeAlias = tuple[int, int, int]
 
 WINDOWED = ("conv", "maxpool", "avgpool")
 WEIGHTED = ("conv", "fc", "gemm")
-POINTWISE = ("relu", "relu6", "tanh", "sigmoid")
+CLAMPS = ("relu", "relu6")
+"""Functions that requantisation does by its limits."""
+POINTWISE = (*CLAMPS, "tanh", "sigmoid")
 KINDS = (*WEIGHTED, "maxpool", "avgpool", "add", "lrn", *POINTWISE, "flatten", "softmax")
 
 UNREAD_HINT = "only the last layer is an output, unless `outputs` names others"

@@ -12,9 +12,6 @@ from accelsim.nn.graph import Norm, QAdd, QLrn, Tensor
 from accelsim.nn.windows import band_sum
 from accelsim.numerics import INT8_MAX, INT8_MIN
 
-CLAMPS = ("relu", "relu6")
-"""Functions that requantisation does by its limits."""
-
 ADD_SCALE = 2.0**22  # of the larger factor: the sum of two products of int8 stays below 2**31
 
 VALUES = np.arange(INT8_MIN, INT8_MAX + 1)
@@ -28,7 +25,7 @@ def table_for(kind: str, source: Tensor, result: Tensor) -> NDArray[np.int8]:
 
 
 def clamp_limits(kinds: Sequence[str], result: Tensor) -> tuple[int, int]:
-    """(lo, hi) of a requantisation to ``result`` that also does the given ones of ``CLAMPS``."""
+    """(lo, hi) of a requantisation to ``result`` that also does the given ones of ``shapes.CLAMPS``."""
     low = result.zero if kinds else INT8_MIN
     if "relu6" not in kinds:
         return low, INT8_MAX

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from accelsim.errors import GraphError
 from accelsim.nn.dataset import as_float32, read_arrays
 from accelsim.nn.graph import Draw, Graph, Layer
-from accelsim.nn.shapes import Shape, infer_shapes, parameter_shapes
+from accelsim.nn.shapes import CLAMPS, Shape, infer_shapes, parameter_shapes
 from accelsim.spelling import suggest
 
 Array = NDArray[np.float32]
@@ -25,6 +25,7 @@ BIAS = 0.1
 INPUT_POWER = 1 / 3  # mean square of what is uniform in -1..1
 KEPT_POWER = {"relu": 0.5, "relu6": 0.5, "tanh": 0.4, "sigmoid": 0.3}
 """About what a function leaves of the mean square of a symmetric value around 1."""
+POSITIVE = (*CLAMPS, "sigmoid")
 
 
 def file_weights(graph: Graph, path: Path) -> tuple[Graph, list[tuple[str, str, str]]]:
@@ -71,6 +72,7 @@ def random_weights(graph: Graph, seed: int) -> Graph:
     """
     shapes = infer_shapes(graph)
     power = {name: INPUT_POWER for name, _ in graph.inputs}
+    symmetric = set(power)  # values around 0, of which a relu takes half away
     layers = []
     for layer in graph.layers:
         result = sum(power[name] for name in layer.inputs)
@@ -79,7 +81,13 @@ def random_weights(graph: Graph, seed: int) -> Graph:
             deviation = (prod(expected[1:]) * result) ** -0.5
             layer = dataclasses.replace(layer, draw=Draw(seed=seed, deviation=deviation))
             result = 1.0
-        power[layer.name] = result * KEPT_POWER.get(layer.activation or layer.kind, 1.0)
+        function = layer.activation or layer.kind
+        around_zero = bool(expected) or symmetric.issuperset(layer.inputs)
+        if function in KEPT_POWER and (around_zero or function not in CLAMPS):
+            result *= KEPT_POWER[function]
+        if around_zero and function not in POSITIVE:
+            symmetric.add(layer.name)
+        power[layer.name] = result
         layers.append(layer)
     return dataclasses.replace(graph, layers=tuple(layers))
 

@@ -6,12 +6,12 @@ import numpy as np
 from hypothesis import given, settings
 
 from accelsim.nn.facts import layer_facts, network_facts
-from accelsim.nn.graph import Graph, Layer, QConv, QReshape, QSoftmax
+from accelsim.nn.graph import Graph, Layer, QConv, QReshape, QSoftmax, sources
 from accelsim.nn.loader import random_inputs
 from accelsim.nn.quantize import quantize
 from accelsim.nn.weights import random_weights
 from tests.oracles import nn as oracle
-from tests.strategies import qgraphs
+from tests.strategies import qgraphs, wide_cases
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -37,6 +37,41 @@ def test_counts_of_random_networks(graph):
     assert total.weight_bytes == sum(f.weight_bytes for f in facts.values())
     assert total.input_bytes == facts[graph.layers[0].name].input_bytes
     assert total.output_bytes == 3 * graph.tensors[graph.output].size
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(wide_cases(max_hw=6, max_c=6, max_batch=1))
+def test_counts_of_networks_with_several_inputs_and_outputs(case):
+    graph, _ = case
+    facts = {f.name: f for f in layer_facts(graph, 3)}
+    root = graph.roots
+    read: dict[str, int] = {}
+    for layer in graph.layers:
+        row, result = facts[layer.name], graph.tensors[layer.output]
+        if isinstance(layer, QReshape):
+            assert (row.macs, row.compulsory_bytes) == (0, 0)
+            continue
+        names = set(sources(layer))
+        assert row.input_bytes == 3 * sum(oracle.touched_bytes(layer, graph.tensors[n], result) for n in names)
+        assert row.output_bytes == 3 * result.size
+        weighted = isinstance(layer, QConv)
+        assert (row.kind in ("conv", "depthwise", "gemm", "fc")) == weighted
+        assert row.macs == (3 * result.size * layer.weights[0].size if weighted else 0)
+        for name in names:
+            whole = graph.tensors[name].size if name != root[name] else 0
+            touched = max(whole, oracle.touched_bytes(layer, graph.tensors[name], result))
+            read[root[name]] = max(read.get(root[name], 0), touched)
+    total = network_facts(graph, 3)
+    assert total.macs == sum(f.macs for f in facts.values())
+    # Windows of one reader lie inside those of another or reach beyond them: at least the larger, at most all.
+    least = 3 * sum(read[name] for name in graph.inputs)
+    assert least <= total.input_bytes <= 3 * sum(graph.tensors[name].size for name in graph.inputs)
+    assert total.output_bytes == 3 * sum(graph.tensors[name].size for name in {root[n] for n in graph.outputs})
+
+
+def test_what_is_added_to_itself_is_read_once():
+    graph = quantized(Layer(name="s", kind="add", input="x", addend="x"))
+    assert layer_facts(graph, 2)[0].input_bytes == network_facts(graph, 2).input_bytes == 2 * 8 * 8 * 3
 
 
 def quantized(*layers: Layer, shape: tuple[int, int, int] = (8, 8, 3)):
