@@ -20,8 +20,8 @@ from accelsim.isa.probes import Recorder
 from accelsim.isa.program import DramRegion, Program
 from accelsim.isa.protocol import Memory
 from accelsim.isa.semantics import execute as execute_instruction
-from accelsim.isa.semantics import strided
 from accelsim.isa.state import MachineState
+from accelsim.isa.windows import strided
 from accelsim.nn.dataset import as_float32
 from accelsim.nn.feeds import Feeds, by_name
 from accelsim.nn.graph import QGraph, Tensor

@@ -19,7 +19,7 @@ def wrap32(values: NDArray[np.integer]) -> NDArray[np.int32]:
 
 def saturate8(values: NDArray[np.integer]) -> NDArray[np.int8]:
     """Each value clamped to -128..127."""
-    return np.clip(values, INT8_MIN, INT8_MAX).astype(np.int8)
+    return np.minimum(np.maximum(values, INT8_MIN), INT8_MAX).astype(np.int8)
 
 
 def requantize(
@@ -37,9 +37,12 @@ def requantize(
     not a number (0 times an infinite scale, or a scale that is none) counts as 0.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        total = np.add(acc, bias, dtype=np.int32)
-        scaled = np.rint(total.astype(np.float32) * scale)
+        scaled = np.add(acc, bias, dtype=np.int32).astype(np.float32) * scale
+    np.rint(scaled, out=scaled)
     if not np.isfinite(scale).all():
-        scaled = np.where(np.isnan(scaled), np.float32(0), scaled)
-    # Clamp in float64 before converting: zero is exact there, and no huge value reaches the integer cast.
-    return np.clip(scaled.astype(np.float64) + zero, low, high).astype(np.int8)
+        scaled[np.isnan(scaled)] = 0
+    # Clamped to limits less zero first: what is left are small integers, to which float32 adds zero exactly.
+    np.maximum(scaled, low - zero, out=scaled)
+    np.minimum(scaled, high - zero, out=scaled)
+    scaled += zero
+    return scaled.astype(np.int8)

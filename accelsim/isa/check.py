@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from accelsim.arch import Arch
 from accelsim.errors import ConfigError, ProgramError
 from accelsim.isa.effects import effects
+from accelsim.isa.encoding import unencodable
 from accelsim.isa.footprint import footprint
 from accelsim.isa.instructions import Halt, Store
 from accelsim.isa.order import order
 from accelsim.isa.program import Program
-from accelsim.isa.protocol import Memory, Region
+from accelsim.isa.protocol import Effects, Memory, Region
 from accelsim.isa.races import check_accesses
 from accelsim.isa.rules import Rules, place_text
 from accelsim.isa.text import format_instruction
@@ -29,10 +32,10 @@ def check_program(program: Program, arch: Arch, *, data: bool = True) -> None:
             f"program {program.shape_hash}, machine {arch.shape_hash}; compile it for {arch.name}",
         )  # fmt: skip
     _check_regions(program)
-    _check_instructions(program, arch)
-    _check_constants(program, arch)
+    touched = _check_instructions(program, arch)
+    _check_constants(program, arch, touched)
     known = order(program)
-    check_accesses(program, arch, known, data=data)
+    check_accesses(program, arch, known, touched, data=data)
 
 
 def _check_regions(program: Program) -> None:
@@ -46,11 +49,18 @@ def _check_regions(program: Program) -> None:
         raise ConfigError("program", "image", problem)
 
 
-def _check_instructions(program: Program, arch: Arch) -> None:
+def _check_instructions(program: Program, arch: Arch) -> list[Effects]:
+    """The effects of all instructions, each good by itself."""
     rules = Rules(arch, program.dram_bytes)
     last = len(program.instructions) - 1
+    bad = unencodable(program.instructions)
+    found: list[Effects] = []
     for index, instr in enumerate(program.instructions):
-        problem = rules.problem(instr)
+        if index in bad:
+            problem = rules.problem(instr)
+        else:
+            found.append(effects(instr, arch))
+            problem = rules.encodable_problem(instr, found[-1])
         if not problem and isinstance(instr, Halt) and index != last:
             problem = "halt must be the last instruction, and the only one"
         if problem:
@@ -58,15 +68,16 @@ def _check_instructions(program: Program, arch: Arch) -> None:
     if last < 0 or not isinstance(program.instructions[last], Halt):
         text = format_instruction(program.instructions[last]) if last >= 0 else "(no instructions)"
         raise ProgramError(max(last, 0), text, "the program does not end with halt", hint="add `halt on=store`")
+    return found
 
 
-def _check_constants(program: Program, arch: Arch) -> None:
+def _check_constants(program: Program, arch: Arch, touched: Sequence[Effects]) -> None:
     """Refuse stores into the image, except where a declared region says the bytes are not constant."""
     constants = _constant_ranges(program)
     for index, instr in enumerate(program.instructions):
         if not isinstance(instr, Store):
             continue
-        region = footprint(effects(instr, arch).writes[0])
+        region = footprint(touched[index].writes[0])
         for low, high in constants:
             first = _first_inside(region, low, high)
             if first >= 0:

@@ -27,6 +27,7 @@ from accelsim.isa.protocol import (
 )
 
 LUT_BYTES = 256
+_MEMORIES = tuple(Memory)
 
 
 def effects(instr: Instr, arch: Arch) -> Effects:
@@ -107,7 +108,7 @@ def _rows_of_run(instr: Load, arch: Arch) -> int:
 
 def _loops(*loops: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     """Loops that run more than once, outermost first."""
-    return tuple(loop for loop in loops if loop[0] > 1)
+    return tuple([loop for loop in loops if loop[0] > 1])
 
 
 def _dram_side(instr: Load | Store) -> Region:
@@ -117,7 +118,7 @@ def _dram_side(instr: Load | Store) -> Region:
 
 def _local_side(instr: Load | Store) -> Region:
     loops = _loops((instr.n2, instr.ls2), (instr.n1, instr.ls1), (instr.n0, instr.ls0))
-    return Region(Memory(instr.memory), instr.local, instr.run, loops)
+    return Region(_MEMORIES[instr.memory], instr.local, instr.run, loops)
 
 
 def _gemm(instr: Gemm, arch: Arch) -> Effects:
@@ -141,11 +142,11 @@ def _gemm(instr: Gemm, arch: Arch) -> Effects:
 def _alu(instr: Alu, arch: Arch) -> Effects:
     pitch = 4 * arch.array.cols
     source = _vector(
-        Memory(instr.src_mem), instr.src, instr.n, pitch,
+        _MEMORIES[instr.src_mem], instr.src, instr.n, pitch,
         ((instr.m1, instr.sm1), (instr.m0, instr.sm0), (instr.r1, instr.sr1), (instr.r0, instr.sr0)),
     )  # fmt: skip
     target = _vector(
-        Memory(instr.dst_mem), instr.dst, instr.n, pitch, ((instr.m1, instr.dm1), (instr.m0, instr.dm0))
+        _MEMORIES[instr.dst_mem], instr.dst, instr.n, pitch, ((instr.m1, instr.dm1), (instr.m0, instr.dm0))
     )
     reads = [source]
     if reads_old_dst(instr):
@@ -160,7 +161,7 @@ def _vector(memory: Memory, first: int, n: int, pitch: int, loops: tuple[tuple[i
     """Rows of an alu: byte addresses and n bytes in UB, row addresses and n words in ACC."""
     if memory is Memory.UB:
         return Region(memory, first, n, _loops(*loops))
-    return Region(memory, first * pitch, 4 * n, _loops(*((count, stride * pitch) for count, stride in loops)))
+    return Region(memory, first * pitch, 4 * n, tuple([(c, stride * pitch) for c, stride in loops if c > 1]))
 
 
 def _param(instr: Alu, arch: Arch) -> Region:

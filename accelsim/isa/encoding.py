@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.errors import EncodingError, ProgramError
+from accelsim.isa.columns import columns, encodable, pack, unpack
 from accelsim.isa.fields import OPCODE_BITS, WORD_BITS, WORD_BYTES, Slot, layout
 from accelsim.isa.instructions import CLASSES, Instr
 
@@ -67,8 +68,35 @@ def encode(instr: Instr) -> bytes:
 
 def encode_all(instrs: Iterable[Instr]) -> NDArray[np.uint8]:
     """All words as uint8 (n, 32). Raises EncodingError."""
-    data = b"".join(encode(instr) for instr in instrs)
-    return np.frombuffer(data, dtype=np.uint8).reshape(-1, WORD_BYTES).copy()
+    instructions = tuple(instrs)
+    try:
+        groups = columns(instructions)
+    except ValueError:
+        groups = []
+    if not groups or not all(encodable(group).all() for group in groups):
+        for instr in instructions:
+            check_ranges(instr)
+    words = np.empty((len(instructions), WORD_BYTES), np.uint8)
+    for group in groups:
+        words[group.places] = pack(group)
+    return words
+
+
+def unencodable(instructions: Sequence[Instr]) -> set[int]:
+    """The places of the instructions for which :func:`check_ranges` raises."""
+    try:
+        groups = columns(instructions)
+    except ValueError:
+        return {place for place, instr in enumerate(instructions) if not _fits(instr)}
+    return {place for group in groups for place in group.places[~encodable(group)].tolist()}
+
+
+def _fits(instr: Instr) -> bool:
+    try:
+        check_ranges(instr)
+    except EncodingError:
+        return False
+    return True
 
 
 def decode(word: bytes, index: int = 0) -> Instr:
@@ -115,7 +143,6 @@ def _selected(values: dict[str, int], slots: tuple[Slot, ...], union: str) -> bo
 
 def decode_all(words: NDArray[np.uint8]) -> tuple[Instr, ...]:
     """The instructions of uint8 (n, 32). Raises ProgramError naming the first bad word."""
-    data = np.ascontiguousarray(words, dtype=np.uint8).tobytes()
-    return tuple(
-        decode(data[start : start + WORD_BYTES], start // WORD_BYTES) for start in range(0, len(data), WORD_BYTES)
-    )
+    data = np.ascontiguousarray(words, dtype=np.uint8)
+    found = unpack(data)
+    return tuple(decode(word.tobytes(), index) for index, word in enumerate(data)) if found is None else tuple(found)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import TypeAlias
+
 from accelsim.isa.protocol import Region
+
+Loops: TypeAlias = tuple[tuple[int, int], ...]
 
 
 def footprint(region: Region) -> Region:
@@ -11,8 +16,15 @@ def footprint(region: Region) -> Region:
     The set is a sum of arithmetic progressions and a run, so the order of loops does not matter. A progression whose
     stride is at most the run extends the run; one whose stride is a small multiple of another's extends that one.
     """
-    run = region.run
-    loops = sorted((stride, count) for count, stride in region.loops if count > 1 and stride > 0)
+    if not region.loops:
+        return region
+    run, loops = _joined(region.run, region.loops)
+    return Region(region.memory, region.start, run, loops)
+
+
+@lru_cache(maxsize=1 << 14)
+def _joined(run: int, ordered: Loops) -> tuple[int, Loops]:
+    loops = sorted((stride, count) for count, stride in ordered if count > 1 and stride > 0)
     merged = True
     while merged:
         merged = False
@@ -28,7 +40,7 @@ def footprint(region: Region) -> Region:
                 del loops[outer]
                 merged = True
                 break
-    return Region(region.memory, region.start, run, tuple((count, stride) for stride, count in reversed(loops)))
+    return run, tuple((count, stride) for stride, count in reversed(loops))
 
 
 def _multiple(loops: list[tuple[int, int]], inner: int) -> int | None:

@@ -9,9 +9,11 @@ Loops are named from the inside: ``m0`` runs fastest of the row loops, ``r0`` fa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import ClassVar, TypeAlias
+from functools import cache
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from accelsim.isa.fields import bits, choice, count, flag, signed, units
 from accelsim.isa.protocol import Memory, Unit
@@ -220,4 +222,24 @@ def mask(*members: Unit) -> int:
 
 def members(value: int) -> tuple[Unit, ...]:
     """The units of a mask, in bit order."""
-    return tuple(unit for unit in Unit if value >> unit & 1)
+    return _MEMBERS[value & 15]
+
+
+_MEMBERS = tuple(tuple(unit for unit in Unit if value >> unit & 1) for value in range(1 << len(Unit)))
+
+_I = TypeVar("_I", bound=Instr)
+
+
+def rebuild(cls: type[_I], values: Iterable[int]) -> _I:
+    """An instruction from the values of all its fields, in their order: the constructor without its keywords, for
+    whoever makes thousands.
+    """
+    instr = object.__new__(cls)
+    for put, value in zip(_setters(cls), values):
+        put(instr, value)
+    return instr
+
+
+@cache
+def _setters(cls: type) -> tuple[Callable[[Any, int], None], ...]:
+    return tuple(cls.__dict__[item.name].__set__ for item in fields(cls))

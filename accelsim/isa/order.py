@@ -47,19 +47,22 @@ def order(program: Program) -> Order:
     for index, instr in enumerate(program.instructions):
         unit = instr.unit
         own = of_unit[unit]
-        clock = list(clocks[own[-1]]) if own else [0, 0, 0, 0]
-        for giver in members(instr.wait):
-            tokens = waiting[giver, unit]
-            if not tokens:
-                raise _unmatched_wait(program, index, giver)
-            signaller = tokens.popleft()
-            clock = [max(pair) for pair in zip(clock, clocks[signaller])]
-            clock[giver] = max(clock[giver], position[signaller])
+        clock = clocks[own[-1]] if own else (0, 0, 0, 0)
+        if instr.wait:
+            latest = list(clock)
+            for giver in members(instr.wait):
+                tokens = waiting[giver, unit]
+                if not tokens:
+                    raise _unmatched_wait(program, index, giver)
+                signaller = tokens.popleft()
+                latest = list(map(max, latest, clocks[signaller]))
+                latest[giver] = max(latest[giver], position[signaller])
+            clock = tuple(latest)
         for taker in members(instr.signal):
             waiting[unit, taker].append(index)
         own.append(index)
         position.append(len(own))
-        clocks.append(tuple(clock))
+        clocks.append(clock)
     for (giver, taker), tokens in waiting.items():
         if tokens:
             raise _unused_token(program, tokens[0], giver, taker)

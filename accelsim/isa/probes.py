@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.isa.program import Probe, Program
-from accelsim.isa.semantics import strided
 from accelsim.isa.state import MachineState
+from accelsim.isa.windows import strided
 
 
 class Recorder:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,23 +109,29 @@ def program_hash(program: Program) -> str:
     text = _plain(program)
     del text["full_hash"]
     digest = hashlib.sha256(json.dumps(text, sort_keys=True).encode())
-    digest.update(encode_all(program.instructions).tobytes())
-    digest.update(np.ascontiguousarray(program.image).tobytes())
+    digest.update(encode_all(program.instructions).data)
+    digest.update(np.ascontiguousarray(program.image).data)
     return digest.hexdigest()[:16]
 
 
 def save_program(program: Program, path: str | Path) -> None:
-    """Write a program file (.npz without pickle). Raises EncodingError, or ConfigError when it cannot be written."""
+    """Write a program file (.npz without pickle). Raises EncodingError, or ConfigError when it cannot be written.
+
+    The image is stored as it is: weights hardly get smaller, and unpacking them would take longer than simulating.
+    """
     text = {"format": FORMAT, "version": VERSION, **_plain(program)}
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        words=encode_all(program.instructions),
-        image=program.image,
-        text=np.frombuffer(json.dumps(text).encode(), np.uint8),
-    )
+    arrays = {
+        "words": encode_all(program.instructions),
+        "image": program.image,
+        "text": np.frombuffer(json.dumps(text).encode(), np.uint8),
+    }
     try:
-        Path(path).write_bytes(buffer.getvalue())
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, array in arrays.items():
+                member = zipfile.ZipInfo(f"{name}.npy")
+                member.compress_type = zipfile.ZIP_STORED if name == "image" else zipfile.ZIP_DEFLATED
+                with archive.open(member, "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, array, allow_pickle=False)
     except OSError as error:
         raise ConfigError(str(path), "", f"cannot be written: {error.strerror}") from None
 
@@ -134,11 +140,15 @@ def load_program(path: str | Path) -> Program:
     """Read a program file. Raises ConfigError for one that is missing, truncated, foreign or inconsistent."""
     where = str(path)
     try:
-        data = Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            return _read_program(file, where)
     except OSError as error:
         raise ConfigError(where, "", f"cannot be read: {error.strerror}") from None
+
+
+def _read_program(file: IO[bytes], where: str) -> Program:
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        with np.load(file, allow_pickle=False) as arrays:
             words, image, text = arrays["words"], arrays["image"], arrays["text"]
         return _program(words, image, json.loads(text.tobytes()))
     except ProgramError as error:
@@ -163,15 +173,19 @@ def _plain(program: Program) -> dict[str, Any]:
     """Everything but words and image as JSON data."""
     return {
         "dram_bytes": program.dram_bytes,
-        "regions": [dataclasses.asdict(region) for region in program.regions],
+        "regions": [_values(region) for region in program.regions],
         "layers": list(program.layers),
         "layer_of": list(program.layer_of),
         "tile_of": list(program.tile_of),
-        "probes": [dataclasses.asdict(probe) for probe in program.probes],
+        "probes": [_values(probe) for probe in program.probes],
         "shape_hash": program.shape_hash,
         "full_hash": program.full_hash,
         "meta": program.meta,
     }
+
+
+def _values(item: DramRegion | Probe) -> dict[str, Any]:
+    return {name: getattr(item, name) for name, _, _ in _FIELDS[type(item)]}
 
 
 _T = TypeVar("_T", DramRegion, Probe)
@@ -179,13 +193,18 @@ _TYPES = {
     "int": (int,), "str": (str,), "tuple[int, ...]": (tuple,), "float | None": (float, type(None)),
     "int | None": (int, type(None)),
 }  # fmt: skip
+_FIELDS = {
+    cls: tuple((spec.name, _TYPES[str(spec.type)], str(spec.type)) for spec in dataclasses.fields(cls))
+    for cls in (DramRegion, Probe)
+}
+"""Name, allowed types and their text of every field."""
 
 
 def _typed(cls: type[_T], item: dict[str, Any]) -> _T:
     """A DramRegion or Probe from JSON data whose values have the declared types."""
-    for spec in dataclasses.fields(cls):
-        if spec.name in item and not isinstance(item[spec.name], _TYPES[str(spec.type)]):
-            raise _Foreign(f"{cls.__name__}.{spec.name}", f"is {item[spec.name]!r}, expected {spec.type}")
+    for name, types, text in _FIELDS[cls]:
+        if name in item and not isinstance(item[name], types):
+            raise _Foreign(f"{cls.__name__}.{name}", f"is {item[name]!r}, expected {text}")
     value = cls(**item)
     if isinstance(value, DramRegion):
         if value.dtype not in DTYPES:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +33,7 @@ class Memory(IntEnum):
     DRAM = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(NamedTuple):
     """Bytes ``start + i*stride_i + ... + [0, run)`` of one memory, for every loop index ``0 <= i < count``.
 
     ``loops`` are ``(count, stride_bytes)``, outermost first. Regions of one instruction may overlap themselves.
@@ -48,11 +47,13 @@ class Region:
     @property
     def stop(self) -> int:
         """One past the highest byte touched (strides are never negative)."""
-        return self.start + self.run + sum((count - 1) * stride for count, stride in self.loops)
+        stop = self.start + self.run
+        for count, stride in self.loops:
+            stop += (count - 1) * stride
+        return stop
 
 
-@dataclass(frozen=True, slots=True)
-class Effects:
+class Effects(NamedTuple):
     """Everything an instruction reads and writes, and the arithmetic it does."""
 
     reads: tuple[Region, ...] = ()

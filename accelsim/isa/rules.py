@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from accelsim.arch import Arch
 from accelsim.errors import EncodingError
 from accelsim.isa.effects import effects
@@ -26,6 +28,10 @@ class Rules:
             check_ranges(instr)
         except EncodingError as error:
             return str(error)
+        return self.encodable_problem(instr, effects(instr, self._arch))
+
+    def encodable_problem(self, instr: Instr, touched: Effects) -> str:
+        """What is wrong with an instruction whose fields are in range, by its effects."""
         own = 1 << instr.unit
         if (instr.wait | instr.signal) & own:
             side = "wait" if instr.wait & own else "signal"
@@ -36,7 +42,7 @@ class Rules:
             return f"n is {instr.n} and the array has {self._arch.array.cols} columns"
         if isinstance(instr, Alu) and (found := alu_problem(instr)):
             return found
-        return self._outside(effects(instr, self._arch))
+        return self._outside(touched)
 
     def _outside(self, touched: Effects) -> str:
         for verb, regions in (("reads", touched.reads), ("writes", touched.writes)):
@@ -50,9 +56,14 @@ class Rules:
 
 def alu_problem(instr: Alu) -> str:
     """Combinations of op, operand, reduction and accumulate that have no meaning."""
-    op, name = AluOp(instr.op), AluOp(instr.op).name.lower()
-    operand = Operand(instr.operand)
-    steps = instr.r0 * instr.r1
+    limits = (instr.zero, instr.lo, instr.hi)
+    return _combination_problem(instr.op, instr.operand, instr.r0 * instr.r1, instr.accumulate, limits)
+
+
+@lru_cache(maxsize=1 << 10)
+def _combination_problem(code: int, second: int, steps: int, accumulate: int, limits: tuple[int, int, int]) -> str:
+    op, operand, name = AluOp(code), Operand(second), AluOp(code).name.lower()
+    _, low, high = limits
     if op in (AluOp.RQ, AluOp.LUT) and operand is not Operand.PARAM:
         return f"{name} needs operand=param"
     if op is AluOp.MAC and operand is Operand.NONE:
@@ -62,11 +73,11 @@ def alu_problem(instr: Alu) -> str:
     if op is AluOp.MOV or (operand is not Operand.NONE and op is not AluOp.MAC):
         if steps > 1:
             return f"{name}{_with(operand)} does not reduce: r0 and r1 must be 1"
-        if instr.accumulate:
+        if accumulate:
             return f"{name}{_with(operand)} does not accumulate"
-    if op is AluOp.RQ and instr.lo > instr.hi:
-        return f"rq clamps to lo={instr.lo}..hi={instr.hi}, an empty range"
-    if op is not AluOp.RQ and (instr.zero, instr.lo, instr.hi) != (0, 0, 0):
+    if op is AluOp.RQ and low > high:
+        return f"rq clamps to lo={low}..hi={high}, an empty range"
+    if op is not AluOp.RQ and limits != (0, 0, 0):
         return f"zero, lo and hi belong to rq, not to {name}"
     return ""
 

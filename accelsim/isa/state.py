@@ -19,9 +19,12 @@ class MachineState:
     ``dram`` uint8 (dram_bytes,), ``ub`` int8 (ub_bytes,), ``wgt`` int8 (wgt_rows, cols), ``acc`` int32
     (acc_rows, cols), ``param`` uint32 (param_rows, cols). Memories start as zeros, which costs nothing until a page
     is touched; with ``poison`` they start as :data:`POISON` bytes.
+
+    A program's constants, most of DRAM, are read where the program has them until somebody needs all of DRAM in one
+    array or writes among them.
     """
 
-    __slots__ = ("_flat", "acc", "arch", "dram", "param", "ub", "wgt")
+    __slots__ = ("_flat", "_image", "acc", "arch", "param", "ub", "wgt")
 
     def __init__(self, arch: Arch, dram_bytes: int, *, poison: bool = False) -> None:
         cols = arch.array.cols
@@ -31,19 +34,48 @@ class MachineState:
             memory: np.full(size, POISON, np.uint8) if poison else np.zeros(size, np.uint8)
             for memory, size in sizes.items()
         }
-        self.dram: NDArray[np.uint8] = self._flat[Memory.DRAM]
+        self._image: NDArray[np.uint8] | None = None  # constants that DRAM's own array does not hold yet
         self.ub: NDArray[np.int8] = self._flat[Memory.UB].view(np.int8)
         self.wgt: NDArray[np.int8] = self._flat[Memory.WGT].view(np.int8).reshape(-1, cols)
         self.acc: NDArray[np.int32] = self._flat[Memory.ACC].view(np.dtype("<i4")).reshape(-1, cols)
         self.param: NDArray[np.uint32] = self._flat[Memory.PARAM].view(np.dtype("<u4")).reshape(-1, cols)
 
+    @property
+    def dram(self) -> NDArray[np.uint8]:
+        """All of DRAM."""
+        if self._image is not None:
+            self._flat[Memory.DRAM][: self._image.size] = self._image
+            self._image = None
+        return self._flat[Memory.DRAM]
+
     def bytes_of(self, memory: Memory) -> NDArray[np.uint8]:
         """The flat bytes of a memory; writing to them writes the memory."""
-        return self._flat[memory]
+        return self.dram if memory == Memory.DRAM else self._flat[memory]
 
     def load_program(self, program: Program) -> None:
-        """Copy the program's constants to the start of DRAM."""
-        self.dram[: program.image.size] = program.image
+        """Put the program's constants at the start of DRAM."""
+        if program.image.size > self._flat[Memory.DRAM].size:
+            raise ValueError(f"an image of {program.image.size} bytes in {self._flat[Memory.DRAM].size} bytes of DRAM")
+        settled = self.dram  # constants of an earlier program
+        if program.image.flags.c_contiguous:
+            self._image = program.image
+        else:
+            settled[: program.image.size] = program.image
+
+    def dram_holding(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """An array that has DRAM's bytes ``start`` to before ``stop`` at their addresses, to be read."""
+        if self._image is not None:
+            if stop <= self._image.size:
+                return self._image
+            if start >= self._image.size:
+                return self._flat[Memory.DRAM]
+        return self.dram
+
+    def dram_from(self, start: int) -> NDArray[np.uint8]:
+        """An array that has DRAM's bytes from ``start`` on at their addresses, to be written."""
+        if self._image is not None and start >= self._image.size:
+            return self._flat[Memory.DRAM]
+        return self.dram
 
     def write_region(self, region: DramRegion, array: NDArray[np.generic]) -> None:
         """Write an array of the region's shape and dtype into DRAM. Raises ValueError on another shape or dtype."""
@@ -53,11 +85,13 @@ class MachineState:
                 f"the array {array.dtype} {list(array.shape)}"
             )
         data = np.ascontiguousarray(array.astype(_stored_dtype(region), copy=False)).view(np.uint8)
-        self.dram[region.address : region.address + region.bytes] = data.reshape(-1)
+        stop = region.address + region.bytes
+        self.dram_from(region.address)[region.address : stop] = data.reshape(-1)
 
     def read_region(self, region: DramRegion) -> NDArray[np.generic]:
         """A copy of a DRAM region in its shape and dtype."""
-        data = self.dram[region.address : region.address + region.bytes].copy()
+        stop = region.address + region.bytes
+        data = self.dram_holding(region.address, stop)[region.address : stop].copy()
         return data.view(_stored_dtype(region)).reshape(region.shape).astype(region.dtype, copy=False)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 
 from accelsim.errors import EncodingError, ProgramError
 from accelsim.isa.asm import parse_program
-from accelsim.isa.encoding import arm_active, check_ranges, decode, decode_all, encode, encode_all
+from accelsim.isa.encoding import arm_active, check_ranges, decode, decode_all, encode, encode_all, unencodable
 from accelsim.isa.fields import OPCODE_BITS, WORD_BITS, choice, layout, used_bits
 from accelsim.isa.instructions import (
     CLASSES,
@@ -24,6 +27,7 @@ from accelsim.isa.instructions import (
     Sync,
     mask,
     members,
+    rebuild,
 )
 from accelsim.isa.protocol import Memory, Unit
 from accelsim.isa.text import format_instruction
@@ -229,3 +233,66 @@ def test_masks():
 def test_legal_random_instructions_encode(data):
     instr = data.draw(instructions(data.draw(arches())))
     assert decode(encode(instr)) == instr
+
+
+@st.composite
+def perhaps_encodable(draw):
+    """An instruction, one of whose fields may hold anything."""
+    instr = draw(encodable())
+    if draw(st.integers(0, 3)):
+        return instr
+    slot = draw(st.sampled_from(layout(type(instr))))
+    spec = slot.spec
+    wrong = st.sampled_from((spec.low - 1, spec.high + 1, 3, 2**63, -(2**70), 1.0, np.int64(1), None, True))
+    return dataclasses.replace(instr, **{slot.name: draw(wrong)})
+
+
+def refusal(work):
+    """The text of the error that ``work`` raises, None if it does not."""
+    try:
+        work()
+    except (EncodingError, ProgramError) as error:
+        return str(error)
+    return None
+
+
+def test_many_instructions_encode_as_each_by_itself():
+    seen = Counter()
+
+    @settings(deadline=None, derandomize=True, max_examples=300)
+    @given(st.lists(perhaps_encodable(), max_size=6))
+    def compare(instrs):
+        alone = [refusal(lambda instr=instr: check_ranges(instr)) for instr in instrs]
+        assert unencodable(instrs) == {place for place, text in enumerate(alone) if text is not None}
+        expected = next((text for text in alone if text is not None), None)
+        assert refusal(lambda: encode_all(instrs)) == expected
+        if expected is None:
+            assert encode_all(instrs).tobytes() == b"".join(encode(instr) for instr in instrs)
+        seen[expected is None] += 1
+
+    compare()
+    assert min(seen[True], seen[False]) > 50
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(st.lists(st.one_of(encodable().map(encode), st.binary(min_size=32, max_size=32)), max_size=5), st.data())
+def test_many_words_decode_as_each_by_itself(words, data):
+    if words and data.draw(st.booleans()):  # a word that is nearly one
+        place, bit = data.draw(st.integers(0, len(words) - 1)), data.draw(st.integers(0, 255))
+        words[place] = (int.from_bytes(words[place], "little") ^ 1 << bit).to_bytes(32, "little")
+    alone = [refusal(lambda index=index, word=word: decode(word, index)) for index, word in enumerate(words)]
+    expected = next((text for text in alone if text is not None), None)
+    array = np.frombuffer(b"".join(words), np.uint8).reshape(-1, 32)
+    assert refusal(lambda: decode_all(array)) == expected
+    if expected is None:
+        found = decode_all(array)
+        assert found == tuple(map(decode, words))
+        assert all(type(getattr(instr, slot.name)) is int for instr in found for slot in layout(type(instr)))
+
+
+@settings(deadline=None, derandomize=True, max_examples=50)
+@given(encodable())
+def test_rebuild_is_the_constructor_without_keywords(instr):
+    values = [getattr(instr, slot.name) for slot in layout(type(instr))]
+    again = rebuild(type(instr), values)
+    assert (again, hash(again)) == (instr, hash(instr))

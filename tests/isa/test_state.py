@@ -8,10 +8,11 @@ import pytest
 from accelsim.isa.asm import parse_program
 from accelsim.isa.check import check_program
 from accelsim.isa.functional import run
-from accelsim.isa.instructions import Load
+from accelsim.isa.instructions import Load, Store
 from accelsim.isa.probes import Recorder
 from accelsim.isa.program import DramRegion, Probe, Program
 from accelsim.isa.protocol import Memory
+from accelsim.isa.semantics import execute
 from accelsim.isa.state import POISON, MachineState, memory_bytes
 from tests.isa.strategies import small_arch
 
@@ -68,6 +69,39 @@ def test_an_array_of_another_shape_or_type_is_refused():
     for array in (np.zeros((3, 2), np.int8), np.zeros((2, 3), np.int32)):
         with pytest.raises(ValueError, match=r"region r is int8 \[2, 3\], the array "):
             MachineState(ARCH, 40).write_region(region, array)
+
+
+def test_constants_are_read_where_they_are_and_never_written():
+    """Reads and writes below, across and beyond the end of the image, against a DRAM that holds a copy of it."""
+    image = np.arange(1, 41, dtype=np.uint8)
+    program = Program(instructions=(), image=image, dram_bytes=100)
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        state, plain = MachineState(ARCH, 100, poison=True), MachineState(ARCH, 100, poison=True)
+        state.load_program(program)
+        plain.dram[:40] = image
+        for _ in range(4):
+            dram, run_bytes = int(rng.integers(0, 90)), int(rng.integers(1, 10))
+            instr = (Load, Store)[rng.integers(2)](dram=dram, run=run_bytes, local=int(rng.integers(0, 200)))
+            execute(instr, state)
+            execute(instr, plain)
+            assert (state.ub == plain.ub).all()
+        region = DramRegion(name="r", role="output", dtype="uint8", shape=(20,), address=int(rng.integers(0, 80)))
+        assert (state.read_region(region) == plain.read_region(region)).all()
+        if rng.integers(2):
+            state.write_region(region, np.zeros(20, np.uint8))
+            plain.write_region(region, np.zeros(20, np.uint8))
+        assert (state.dram == plain.dram).all()
+        assert (image == np.arange(1, 41)).all()
+
+
+def test_a_second_program_keeps_what_its_image_leaves():
+    state = MachineState(ARCH, 10)
+    for image in (np.array([1, 2, 3], np.uint8), np.array([9, 8, 7, 6], np.uint8)[::2]):
+        state.load_program(Program(instructions=(), image=image, dram_bytes=10))
+    assert state.dram[:4].tolist() == [9, 7, 3, 0]
+    with pytest.raises(ValueError, match="an image of 11 bytes in 10 bytes of DRAM"):
+        state.load_program(Program(instructions=(), image=np.zeros(11, np.uint8), dram_bytes=11))
 
 
 SOURCE = """

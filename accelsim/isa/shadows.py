@@ -1,0 +1,172 @@
+"""Where in a memory accesses lie: spans of bytes, and shadow memories for what spans cannot tell.
+
+Most accesses of a sound program are nowhere near those that they could race with, and that shows in a few comparisons
+of integers. So accesses are only listed, and painted byte by byte onto a shadow when two spans meet.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import gcd
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.isa.protocol import Region
+
+LOOK_BACK = 64
+"""Comparisons made before the shadow is asked instead."""
+
+CHUNK = 32
+"""Accesses that are passed over together when the span of all of them lies elsewhere."""
+
+
+def apart(one: Region, other: Region) -> bool:
+    """Whether two regions certainly share no byte: their runs lie apart modulo every stride of both."""
+    period = 0
+    for _, stride in one.loops + other.loops:
+        period = gcd(period, stride)
+    if not period:
+        return one.start + one.run <= other.start or other.start + other.run <= one.start
+    offset = (other.start - one.start) % period
+    return one.run <= offset and offset + other.run <= period
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The part of a memory that shadows cover: ``size`` granules from byte ``base``.
+
+    A granule is the largest number of bytes that all accesses to the memory are multiples of.
+    """
+
+    base: int
+    size: int
+    granule: int = 1
+
+    def view(self, shadow: NDArray[Any], region: Region) -> NDArray[Any]:
+        """The granules of a region that lies within the frame, shape (counts..., run)."""
+        unit, item = self.granule, shadow.itemsize
+        shape = (*[count for count, _ in region.loops], region.run // unit)
+        strides = (*[stride // unit * item for _, stride in region.loops], item)
+        return np.ndarray(shape, shadow.dtype, shadow, (region.start - self.base) // unit * item, strides)
+
+    def meets(self, region: Region) -> bool:
+        """Whether the region's span reaches into the frame."""
+        return region.start < self.base + self.size * self.granule and region.stop > self.base
+
+    def clip(self, region: Region) -> Iterator[Region]:
+        """Regions that together are the part of a region within the frame."""
+        low, high = self.base, self.base + self.size * self.granule
+        if region.start >= low and region.stop <= high:
+            yield region
+        elif region.start >= high or region.stop <= low:
+            return
+        elif not region.loops:
+            start = max(region.start, low)
+            yield Region(region.memory, start, min(region.stop, high) - start)
+        else:
+            (count, stride), *rest = region.loops
+            for step in range(count):
+                yield from self.clip(Region(region.memory, region.start + step * stride, region.run, tuple(rest)))
+
+
+def common_granule(regions: Iterable[Region]) -> int:
+    """The largest number of bytes that starts, runs and strides of all regions are multiples of; 1 for none."""
+    granule = 0
+    for region in regions:
+        granule = gcd(granule, region.start, region.run, *[stride for _, stride in region.loops])
+        if granule == 1:
+            break
+    return granule or 1
+
+
+class Log:
+    """The accesses of one kind that one unit makes to one memory, in program order.
+
+    ``newest`` is the place of the last one: 1 + its number among the unit's instructions.
+    """
+
+    __slots__ = ("_accesses", "_chunks", "_frame", "_painted", "_shadow", "newest")
+
+    def __init__(self, frame: Frame) -> None:
+        self.newest = 0
+        self._frame = frame
+        self._accesses: list[tuple[int, int, int, Region]] = []  # place, first byte, one past the last, where
+        self._chunks: list[tuple[int, int, int]] = []  # of CHUNK accesses: last place, first byte, one past the last
+        self._shadow: NDArray[np.int32] | None = None
+        self._painted = 0
+
+    def add(self, place: int, region: Region) -> None:
+        """Remember an access, which is the latest so far."""
+        accesses = self._accesses
+        accesses.append((place, region.start, region.stop, region))
+        self.newest = place
+        if not len(accesses) % CHUNK:
+            _, lows, highs, _ = zip(*accesses[-CHUNK:])
+            self._chunks.append((place, min(lows), max(highs)))
+
+    def near(self, region: Region, landed: int) -> bool:
+        """Whether an access after the first ``landed`` of the unit may touch a byte of ``region``."""
+        start, stop = region.start, region.stop
+        at = len(self._accesses)
+        for _ in range(LOOK_BACK):
+            if not at:
+                return False
+            if not at % CHUNK:
+                place, low, high = self._chunks[at // CHUNK - 1]
+                if place <= landed:
+                    return False
+                if low >= stop or start >= high:
+                    at -= CHUNK
+                    continue
+            at -= 1
+            place, low, high, other = self._accesses[at]
+            if place <= landed:
+                return False
+            if low < stop and start < high and not apart(other, region):
+                return True
+        return True
+
+    def shadow(self) -> NDArray[np.int32]:
+        """Of every granule of the frame, the place of the latest access, 0 for none."""
+        if self._shadow is None:
+            self._shadow = np.zeros(self._frame.size, np.int32)
+        for place, _, _, region in self._accesses[self._painted :]:
+            for part in self._frame.clip(region):
+                self._frame.view(self._shadow, part)[...] = place
+        self._painted = len(self._accesses)
+        return self._shadow
+
+
+class Spans:
+    """A set of bytes as ascending spans that do not touch."""
+
+    __slots__ = ("_highs", "_lows")
+
+    def __init__(self, spans: Iterable[tuple[int, int]] = ()) -> None:
+        self._lows: list[int] = []
+        self._highs: list[int] = []
+        for low, high in spans:
+            self.add(low, high)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return zip(self._lows, self._highs)
+
+    def add(self, low: int, high: int) -> None:
+        """Add the bytes from ``low`` to before ``high``."""
+        if low >= high:
+            return
+        first = bisect_left(self._highs, low)
+        last = bisect_right(self._lows, high)
+        if first < last:  # joined with what it touches
+            low, high = min(low, self._lows[first]), max(high, self._highs[last - 1])
+        self._lows[first:last] = [low]
+        self._highs[first:last] = [high]
+
+    def cover(self, low: int, high: int) -> bool:
+        """Whether all bytes from ``low`` to before ``high`` are in the set."""
+        place = bisect_right(self._lows, low) - 1
+        return place >= 0 and self._highs[place] >= high

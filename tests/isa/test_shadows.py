@@ -1,0 +1,118 @@
+"""Spans and shadows against sets of bytes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accelsim.isa.footprint import footprint
+from accelsim.isa.protocol import Memory, Region
+from accelsim.isa.shadows import CHUNK, LOOK_BACK, Frame, Log, Spans, apart, common_granule
+from tests.oracles.happens_before import byte_masks
+
+SIZE = 400
+
+
+def mask(*regions):
+    return byte_masks(regions)[Memory.UB]
+
+
+@st.composite
+def regions(draw, size=SIZE):
+    """Footprints within a memory; strides are often equal, so that runs interleave."""
+    run, loops, room = draw(st.integers(1, 12)), [], size
+    room -= run
+    for _ in range(draw(st.integers(0, 2))):
+        stride = draw(st.sampled_from((16, 32, 48)) if draw(st.integers(0, 3)) else st.integers(1, 60))
+        count = draw(st.integers(1, 5))
+        if (count - 1) * stride <= room:
+            loops.append((count, stride))
+            room -= (count - 1) * stride
+    return footprint(Region(Memory.UB, draw(st.integers(0, room)), run, tuple(loops)))
+
+
+def test_regions_that_are_apart_share_no_byte():
+    seen = Counter()
+
+    @settings(deadline=None, derandomize=True, max_examples=500)
+    @given(regions(), regions())
+    def compare(one, other):
+        shared = bool(mask(one) & mask(other))
+        assert not (apart(one, other) and shared)
+        assert apart(one, other) == apart(other, one)
+        near = one.start < other.stop and other.start < one.stop
+        seen[apart(one, other), near] += 1
+
+    compare()
+    assert seen[True, True] > 10  # interleaved runs are told apart
+
+
+def test_channel_blocks_of_the_same_pixels_are_apart():
+    first = Region(Memory.UB, 100, 16, ((27, 1920), (27, 64)))
+    for block in (1, 2, 3):
+        assert apart(first, first._replace(start=100 + 16 * block))
+    assert not apart(first, first._replace(start=108))
+
+
+def test_a_log_finds_every_access_that_may_touch_a_region():
+    seen = Counter()
+
+    @settings(deadline=None, derandomize=True, max_examples=150)
+    @given(st.lists(regions(60), min_size=1, max_size=6), st.integers(0, 3 * LOOK_BACK), regions(), st.data())
+    def compare(pool, extra, region, data):
+        log, listed = Log(Frame(0, SIZE)), []
+        for place in range(1, len(pool) + extra + 1):
+            one = pool[place % len(pool)]
+            if data.draw(st.booleans()):
+                one = one._replace(start=one.start + SIZE - 60)
+            log.add(place, one)
+            listed.append(one)
+        landed = data.draw(st.integers(0, len(listed)))
+        shares = any(mask(one) & mask(region) for one in listed[landed:])
+        near = log.near(region, landed)
+        assert near or not shares
+        assert (log.newest, len(listed)) == (len(listed), log.newest)
+        latest = [max([0, *(p for p, one in enumerate(listed, 1) if mask(one) >> b & 1)]) for b in range(SIZE)]
+        assert log.shadow().tolist() == latest
+        seen[near, len(listed) > CHUNK] += 1
+
+    compare()
+    assert min(seen[near, many] for near in (True, False) for many in (True, False)) > 5
+
+
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(st.lists(regions(), max_size=5), st.lists(regions(), max_size=5))
+def test_a_shadow_can_be_asked_between_two_accesses(before, after):
+    log, whole = Log(Frame(0, SIZE)), Log(Frame(0, SIZE))
+    for place, region in enumerate(before + after, 1):
+        if place == len(before) + 1:
+            log.shadow()
+        log.add(place, region)
+        whole.add(place, region)
+    assert (log.shadow() == whole.shadow()).all()
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=12))
+def test_spans_are_a_set_of_bytes(pairs):
+    spans, held = Spans(), set()
+    for low, high in pairs:
+        spans.add(low, high)
+        held |= set(range(low, high))
+        listed = list(spans)
+        assert {byte for a, b in listed for byte in range(a, b)} == held
+        assert all(a < b for a, b in listed)
+        assert all(one[1] < other[0] for one, other in pairwise(listed))
+        for a, b in pairs:
+            if a < b:
+                assert spans.cover(a, b) == held.issuperset(range(a, b))
+    assert list(Spans(pairs)) == list(spans)
+
+
+def test_granules():
+    assert common_granule([]) == 1
+    assert common_granule([Region(Memory.UB, 32, 16, ((3, 64),)), Region(Memory.UB, 48, 8)]) == 8
+    assert common_granule([Region(Memory.UB, 32, 16), Region(Memory.UB, 33, 16)]) == 1
