@@ -74,7 +74,7 @@ class Document:
     ) -> ConfigError:
         """A :class:`ConfigError` for the caller to raise, about the value (or with ``key`` the key) there."""
         mark = self.mark(keys, key=key)
-        return _error_at(self.path, self.text, mark, dotted(keys), problem, hint)
+        return error_at(self.path, self.text, mark, dotted(keys), problem, hint)
 
 
 def dotted(keys: Sequence[str | int]) -> str:
@@ -87,6 +87,11 @@ def dotted(keys: Sequence[str | int]) -> str:
 
 def read_document(path: str | Path) -> Document:
     """Read one YAML file. Raises :class:`ConfigError` if it is missing, unreadable, not text or not YAML."""
+    return parse_document(read_text(path), str(path))
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a UTF-8 file. Raises :class:`ConfigError` if it is missing, unreadable or not text."""
     shown = str(path)
     try:
         raw = Path(path).read_bytes()
@@ -97,10 +102,9 @@ def read_document(path: str | Path) -> Document:
     except OSError as error:
         raise ConfigError(shown, "", f"the file cannot be read: {error.strerror or error}") from None
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(shown, "", f"not a text file: byte {error.start} is not UTF-8") from None
-    return parse_document(text, shown)
 
 
 def parse_document(text: str, path: str) -> Document:
@@ -231,7 +235,7 @@ class _Builder:
             raise self._error(node, keys, f"the tag {node.tag.replace(_TAG, '!!')!r} is not allowed")
 
     def _error(self, node: yaml.Node, keys: Keys, problem: str, hint: str = "") -> ConfigError:
-        return _error_at(self.path, self.text, _mark(node), dotted(keys), problem, hint)
+        return error_at(self.path, self.text, _mark(node), dotted(keys), problem, hint)
 
 
 def _integer(text: str) -> int:
@@ -255,7 +259,7 @@ def _syntax_error(text: str, path: str, error: yaml.MarkedYAMLError) -> ConfigEr
     elif error.problem and error.context and error.context_mark:
         problem += f" {error.context} that starts on line {error.context_mark.line + 1}"
     hint = "indent with spaces, not tabs" if "'\\t'" in problem else ""
-    return _error_at(path, text, mark, "", problem, hint)
+    return error_at(path, text, mark, "", problem, hint)
 
 
 def _character_error(text: str, path: str, error: yaml.reader.ReaderError) -> ConfigError:
@@ -264,10 +268,11 @@ def _character_error(text: str, path: str, error: yaml.reader.ReaderError) -> Co
     char = error.character
     code = char if isinstance(char, int) else ord(char)
     # No excerpt: such a character may do anything to a terminal.
-    return _error_at(path, "", mark, "", f"not YAML: the character U+{code:04X} is not allowed", "")
+    return error_at(path, "", mark, "", f"not YAML: the character U+{code:04X} is not allowed", "")
 
 
-def _error_at(path: str, text: str, mark: Mark, key: str, problem: str, hint: str) -> ConfigError:
+def error_at(path: str, text: str, mark: Mark, key: str, problem: str, hint: str = "") -> ConfigError:
+    """A :class:`ConfigError` about a place in a text, with an excerpt of it."""
     return ConfigError(f"{path}:{mark.line}:{mark.column}", key, problem, hint, _excerpt(text, mark))
 
 

@@ -32,6 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder with the user's files that the README speaks of."""
     (tmp_path / "my_net.yaml").write_text(NETWORK, encoding="utf-8")
     np.save(tmp_path / "image.npy", np.zeros((1, 32, 32, 1), np.float32))
+    (tmp_path / "topology.csv").write_text("Layer,M,N,K,\nproduct,4,6,5,\n", encoding="utf-8")
     (tmp_path / "my_machine.yaml").write_text("schema: 1\nextends: tiny\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path

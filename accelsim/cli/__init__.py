@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from accelsim.cli.base import Commands
+from accelsim.cli.imports import import_files
 from accelsim.cli.info import list_files, schema
 from accelsim.cli.programs import assemble, check, compile_program, disassemble, execute
 from accelsim.cli.run import run
@@ -24,5 +25,5 @@ def main(debug: bool) -> None:
     """
 
 
-for _command in (run, compile_program, execute, assemble, disassemble, check, list_files, schema):
+for _command in (run, compile_program, execute, assemble, disassemble, check, list_files, schema, import_files):
     main.add_command(_command)
