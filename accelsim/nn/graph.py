@@ -28,7 +28,7 @@ class Norm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """Random weights that are made when they are needed: a seed, and the root mean square of a sum's terms' weights."""
+    """Random weights that are made when they are needed; ``deviation`` is the root of their mean square."""
 
     seed: int
     deviation: float

@@ -104,6 +104,8 @@ def test_batches_beyond_one_block_give_the_same_values(monkeypatch):
     whole = golden.run(graph, x)["y"]
     monkeypatch.setattr(golden, "COLUMN_LIMIT", 80)
     np.testing.assert_array_equal(golden.run(graph, x)["y"], whole)
+    monkeypatch.setattr(golden, "WEIGHT_BLOCK", 80)
+    np.testing.assert_array_equal(golden.run(graph, x)["y"], whole)
 
 
 @pytest.mark.parametrize(

@@ -340,6 +340,15 @@ def test_large_matrices_are_made_and_quantised_in_blocks(kind, monkeypatch):
         np.testing.assert_array_equal(getattr(pieces.layers[0], name), getattr(whole.layers[0], name))
 
 
+def test_images_are_convolved_one_by_one_where_they_are_large(monkeypatch):
+    graph = network(dataclasses.replace(A, groups=2), dataclasses.replace(A, name="d", input="a", groups=4))
+    whole = forward(graph, x := random_inputs((6, 5, 4), 5, 1))
+    monkeypatch.setattr("accelsim.nn.forward.COLUMN_LIMIT", 2 * 6 * 5 * 18)
+    parts = forward(graph, x)
+    for name in ("a", "d"):
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-5, atol=1e-6)
+
+
 def test_random_weights_are_spread_by_channel_around_zero():
     graph = network(dataclasses.replace(A, channels=400), inputs=(("x", (6, 5, 64)),))
     weights, bias = parameters(graph.layers[0], (6, 5, 64))
