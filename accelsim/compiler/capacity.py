@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accelsim.arch import Arch
 from accelsim.compiler.chain import Chain
-from accelsim.compiler.ops import LrnOp, Lowered, MatOp, Op, needs_acc
+from accelsim.compiler.ops import Lowered, LrnOp, MatOp, Op, needs_acc
 from accelsim.compiler.plan import strip_shape
 from accelsim.errors import CapacityError
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
-from accelsim.compiler.ops import LrnOp, Lowered, MatOp, Op
+from accelsim.compiler.ops import Lowered, LrnOp, MatOp, Op
 
 HALF = Fraction(1, 2)
 

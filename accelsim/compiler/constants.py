@@ -1,4 +1,4 @@
-"""The constants of every operation in DRAM: weight slabs, bands, parameter rows and tables, in the order of their use."""
+"""The constants of every operation in DRAM: weight slabs, bands, parameter rows and tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from accelsim.arch import Arch
 from accelsim.compiler.bands import Band, band_weights
 from accelsim.compiler.layout import DramLayout
-from accelsim.compiler.ops import AddOp, DepthwiseOp, LrnOp, Lowered, MatOp, Op, VecOp, folded_bias
+from accelsim.compiler.ops import AddOp, DepthwiseOp, Lowered, LrnOp, MatOp, Op, VecOp, folded_bias
 from accelsim.compiler.packing import Packing, narrowed, param_rows, slab_data, slab_rows, weight_runs
 from accelsim.compiler.plan import Plan
 from accelsim.nn.graph import average_scale
@@ -119,7 +119,8 @@ class Constants:
 
     def band(self, op: LrnOp, band: Band) -> int:
         """Address of the band's weights, shared by bands of the same form."""
-        return self._constant((op.name, "band", *band_form(band)), band.depth * band.count, lambda: band_weights(op, band))
+        key = (op.name, "band", *band_form(band))
+        return self._constant(key, band.depth * band.count, lambda: band_weights(op, band))
 
     def table(self, op: Op) -> int:
         """Address of an operation's 256-byte table."""

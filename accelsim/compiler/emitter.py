@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from accelsim.arch import Arch
@@ -30,7 +29,7 @@ class Emitter:
         placement: Placement,
         plans: tuple[ChainPlan, ...],
         constants: Constants,
-        dram: Mapping[str, int],
+        dram: dict[str, int],
         arch: Arch,
     ) -> None:
         self.lowered, self.placement, self.chain_plans, self.arch = lowered, placement, plans, arch

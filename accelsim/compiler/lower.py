@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from accelsim.compiler.ops import AddOp, DepthwiseOp, LrnOp, Lowered, MatOp, Op, VecOp, Window
+from accelsim.compiler.ops import AddOp, DepthwiseOp, Lowered, LrnOp, MatOp, Op, VecOp, Window
 from accelsim.errors import GraphError
 from accelsim.nn.graph import (
     Pads,

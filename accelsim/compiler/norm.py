@@ -7,6 +7,7 @@ bands of equal width: rows of a band are neighbours, and so are bands.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from accelsim.compiler.bands import Band, bands, tiles
 from accelsim.compiler.constants import band_form
@@ -44,7 +45,7 @@ def _rows(tile: Tile, views: Sequence[View]) -> Iterator[tuple[int, int]]:
     """The tile's rows cut wherever one of the rings begins anew."""
     starts = {row for view in views for row, _ in view.runs(tile.row, tile.rows)}
     cuts = [*sorted(starts), tile.row + tile.rows]
-    yield from ((low, high - low) for low, high in zip(cuts, cuts[1:]))
+    yield from ((low, high - low) for low, high in pairwise(cuts))
 
 
 def _piece(

@@ -152,7 +152,7 @@ def _gathered_slabs(packing: Packing, limit: int, arch: Arch) -> list[Slab]:
     depth, rows = packing.kernel_rows * packing.odd, (0, packing.kernel_rows)
     if not depth:
         return []
-    k = min(depth, arch.array.rows, arch.wgt_rows)
+    k = min(depth, arch.array.rows, limit)
     cuts = [(0, depth)] if depth <= limit else _ranges(depth, limit // k * k)
     taps = _ranges(packing.taps, max(1, limit // depth))
     made: list[Slab] = []

@@ -104,12 +104,12 @@ def choose_plans(
     """The plan of every chain: the first in rank, or the fastest of the best few on the simulator."""
     if evaluate is None:
         return tuple(plans[0] for plans in placement.plans)
-    chosen = list(plans[0] for plans in placement.plans)
+    chosen = [plans[0] for plans in placement.plans]
     for number, chain in enumerate(placement.chains):
         first = chosen[number]
         if first.cycles <= SETTLED * first.busy:
             continue  # nothing is left to be won
-        candidates = plan_chain(chain, lowered, arch, placement.rooms[number], KEPT)
+        candidates = plan_chain(chain, lowered, arch, placement.rooms[number], keep=KEPT)
         best: tuple[int, ChainPlan] | None = None
         for candidate in candidates:
             trial = tuple(candidate if n == number else plan for n, plan in enumerate(chosen))

@@ -14,7 +14,7 @@ from itertools import product
 from accelsim.arch import Arch
 from accelsim.compiler.chain import Chain, chain_of
 from accelsim.compiler.home import Home, home_of, makers_of, readers_of, torn
-from accelsim.compiler.ops import AddOp, DepthwiseOp, LrnOp, Lowered, MatOp, Op, VecOp, needs_acc
+from accelsim.compiler.ops import AddOp, DepthwiseOp, Lowered, LrnOp, MatOp, Op, VecOp, needs_acc
 from accelsim.compiler.plan import ChainPlan, Room
 
 Planner = Callable[[Chain, Room], list[ChainPlan]]
@@ -206,7 +206,9 @@ def _choose(
                     continue
                 repeat = 1 if chain.batched else lowered.batch
                 spilled = sum(
-                    lowered.tensors[name].size * repeat for name, images in zip(born, choice) if images < lives[name].images[0]
+                    lowered.tensors[name].size * repeat
+                    for name, images in zip(born, choice)
+                    if images < lives[name].images[0]
                 )
                 cost = state.cost + found[0].cost * repeat + spilled * SPILL_PENALTY
                 left = frozenset(item for item in held if lives[item[0]].last > t)

@@ -70,8 +70,8 @@ class ChainPlan:
 
     ``held`` are the rows of every tensor that stays within the chain or passes through UB on its way to or from DRAM.
     ``places`` are offsets in the workspace, by ("strips" | "ring" | "temp", operation or tensor); ``side_rows`` ACC
-    rows are set apart for the operations behind the first. ``cost`` ranks plans; ``cycles`` is the closed form, ``busy`` the
-    cycles of the busiest unit in it.
+    rows are set apart for the operations behind the first. ``cost`` ranks plans; ``cycles`` is the closed form,
+    ``busy`` the cycles of the busiest unit in it.
     """
 
     plans: dict[str, Plan]

@@ -7,7 +7,7 @@ the order of words in the program are added afterwards (``sync.py``, ``order.py`
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from accelsim.compiler.chain import Chain, flow
 from accelsim.compiler.emitter import Emitter
@@ -17,6 +17,7 @@ from accelsim.compiler.ops import LrnOp, MatOp, Op
 from accelsim.compiler.plan import jobs_of
 from accelsim.compiler.stream import Ring, Stream, Tile, tiles_of
 from accelsim.compiler.vector import vector_tile
+
 
 def schedule(emitter: Emitter) -> Stream:
     """Emit every image of every chain."""
@@ -64,7 +65,7 @@ def _next_tiles(work: list[Work]) -> dict[int, Callable[[], object]]:
     """After the first job of a tile, what the next tile reads is brought in: its loads and copies go before the rest
     of this tile's."""
     starts = [n for n, (tile, *_) in enumerate(work) if n == 0 or work[n - 1][0] != tile]
-    return {start: work[after][1] for start, after in zip(starts, starts[1:])}
+    return {start: work[after][1] for start, after in pairwise(starts)}
 
 
 def _flush(s: Emitter, chain: Chain, image: int) -> None:
