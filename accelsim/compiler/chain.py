@@ -19,20 +19,14 @@ HALF = Fraction(1, 2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """Operations emitted strip by strip together. ``feeds[i]`` are the levels whose outputs operation i reads."""
+    """Operations emitted strip by strip together. ``feeds[i]`` are the levels whose outputs operation i reads;
+    ``inner`` are the levels whose output stays within the chain, with the levels that read it.
+    """
 
     ops: tuple[Op, ...]
     feeds: tuple[tuple[int, ...], ...]
+    inner: dict[int, tuple[int, ...]]
     batched: bool
-
-    @property
-    def inner(self) -> dict[int, tuple[int, ...]]:
-        """Levels whose output stays within the chain, with the levels that read it."""
-        readers: dict[int, list[int]] = {}
-        for level, feeds in enumerate(self.feeds):
-            for feed in feeds:
-                readers.setdefault(feed, []).append(level)
-        return {level: tuple(found) for level, found in readers.items()}
 
 
 class Job(NamedTuple):
@@ -58,7 +52,11 @@ def chain_of(ops: Sequence[Op], lowered: Lowered) -> Chain:
     for level, op in enumerate(ops):
         feeds.append(tuple(dict.fromkeys(made[lowered.root[t]] for t in op.inputs if lowered.root[t] in made)))
         made[lowered.root[op.output]] = level
-    return Chain(ops=tuple(ops), feeds=tuple(feeds), batched=ops[0].batched)
+    inner: dict[int, tuple[int, ...]] = {}
+    for level, sources in enumerate(feeds):
+        for feed in sources:
+            inner[feed] = (*inner.get(feed, ()), level)
+    return Chain(ops=tuple(ops), feeds=tuple(feeds), inner=inner, batched=ops[0].batched)
 
 
 def begins_on_the_array(op: Op) -> bool:

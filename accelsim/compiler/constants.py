@@ -136,9 +136,9 @@ class Constants:
         else:
             lanes = min(self._arch.array.cols, op.window.out_c)
             total = len(pixel_counts(op)) or (2 if isinstance(op, LrnOp) else 1)
-            if isinstance(op, DepthwiseOp):
-                total = -(-op.window.out_c // self._arch.array.cols)
-        per = max(1, self._arch.param_rows // 4)
+        per = max(1, self._arch.param_rows // 8)
+        if isinstance(op, DepthwiseOp):  # their taps would drive a common block of rows out of PARAM
+            total, per = -(-op.window.out_c // self._arch.array.cols), 1
         return tuple(
             ParamGroup(first=f, count=min(per, total - f), rows=2, lanes=lanes) for f in range(0, total, per)
         )

@@ -16,7 +16,7 @@ from accelsim.compiler.aim import Aim
 from accelsim.compiler.ops import MatOp, Op, needs_acc
 from accelsim.compiler.packing import Packing, array_cycles, slab_rows
 from accelsim.compiler.plan import Plan, distinct_parts, strip_shape
-from accelsim.compiler.work import acc_rows_per_pixel, steps_per_pixel
+from accelsim.compiler.work import acc_rows_per_pixel, parameter_bytes, steps_per_pixel, words_per_tile
 
 WORD_BYTES = 32
 """Fetching an instruction costs its bytes on the DRAM port."""
@@ -27,11 +27,29 @@ BUFFERS = ((2, 2), (2, 1), (1, 2), (1, 1))
 UNEVEN = 0.75
 """Of a burst, what a run that does not start on one costs on average beside its bytes."""
 
-PIECEMEAL = 1.03
+PIECEMEAL = 1.1
 """What it costs when operations that follow row by row are fed by tiles narrower than a row."""
+
+FOLLOWING = 1.5
+"""Tiles that pass before an operation behind the first has what it needs, on average."""
 
 Numbers = NDArray[np.int64]
 Reals = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """An operation behind the first: output rows, the most rows at a time, and what every time costs."""
+
+    height: int
+    most: int
+    words: int
+    vector_words: int
+    parameter_bytes: int
+
+    def rows_at_a_time(self, rows: Any, height: int) -> Any:
+        """Rows that ``rows`` of the ``height`` rows of the first operation give."""
+        return np.clip(-(-rows * self.height // height), 1, min(self.most, self.height))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +57,13 @@ class Surroundings:
     """What the search knows of a chain beside its first operation.
 
     ``leads``: whether nothing runs before. ``inputs_off_chip``: how many inputs come from DRAM in strips.
-    ``side_rows``: ACC rows that belong to the operations behind, if there are any. ``vector_steps`` and ``gemm_rows``
-    are their work in all, ``moved_bytes`` what they move through the port. ``word_cycles`` is what an instruction is
+    ``side_rows``: ACC rows that belong to the operations behind. ``vector_steps`` and ``gemm_rows`` are their work in
+    all, ``moved_bytes`` what they move through the port beside parameters. ``word_cycles`` is what an instruction is
     taken to cost beside its bytes.
     """
 
     leads: bool
-    behind: bool
+    behind: tuple[Follower, ...]
     inputs_off_chip: int
     output_off_chip: bool
     side_rows: int
@@ -191,14 +209,29 @@ def _price(op: MatOp, packing: Packing, arch: Arch, around: Surroundings, grid: 
     words = tiles * blocks * (1 + 2 * len(packing.slabs) * parts)
     words = words + np.where(resident, blocks * len(packing.slabs) * parts, 0)
     words = words + np.where(grid.strip_in > 0, 2 * visits * parts, 0)
+    more, vector_words, parameters = _followers(around, grid, w.out_h)
+    words, vector = words + more, vector + vector_words * (arch.alu.latency + 1)
     read, stored = _input_bytes(op, packing, arch, grid, visits), _output_bytes(op, packing, arch, around, grid)
-    moved = loaded + around.moved_bytes + read + stored + words * WORD_BYTES
+    moved = loaded + around.moved_bytes + parameters + read + stored + words * WORD_BYTES
     busy = np.maximum(np.maximum(gemm, vector), moved / rate)
     cycles = busy + _ends(packing, arch, around, grid, tiles, per_row) + around.word_cycles * words
+    if around.behind:  # one unit works alone on the first tiles, the other on the last
+        cycles = cycles + FOLLOWING * np.minimum(gemm, vector) / np.maximum(1, tiles)
     cycles = cycles + _stalls(packing, arch, around, grid, tiles, passes, per_row)
     if around.behind:
         cycles = np.where(grid.cols < w.out_w, PIECEMEAL * cycles, cycles)
     grid.rank(cycles, busy, _energy_pj(packing, around.aim, cycles, moved, loaded, sums * blocks * parts), around.aim)
+
+
+def _followers(around: Surroundings, grid: Grid, height: int) -> tuple[Numbers, Numbers, Numbers]:
+    """Instructions of the operations behind the first, those of them on the vector unit, and parameter bytes."""
+    words, vector_words, parameters = np.zeros_like(grid.rows), np.zeros_like(grid.rows), np.zeros_like(grid.rows)
+    for follower in around.behind:
+        times = -(-follower.height // follower.rows_at_a_time(grid.rows, height))
+        words += times * follower.words
+        vector_words += times * follower.vector_words
+        parameters += times * follower.parameter_bytes
+    return words, vector_words, parameters
 
 
 def _energy_pj(packing: Packing, aim: Aim, cycles: Reals, moved: Reals, loaded: Reals, sums: Reals) -> Reals:
@@ -260,7 +293,7 @@ def _ends(
     start = np.where(grid.strip_in > 0, grid.strip_in / rate, 0) + grid.plane // max(1, packing.odd)
     if around.leads:  # behind another chain, the first weights are loaded while that one ends
         start = start + latency + slab_rows(packing.slabs[0]) * packing.lanes / rate
-    end = stream * per_row + around.vector_steps / np.maximum(1, tiles) + arch.array.rows + arch.array.cols
+    end = stream * per_row + arch.array.rows + arch.array.cols
     return start + end + np.where(grid.strip_out > 0, grid.strip_out / rate + latency, 0)
 
 
@@ -311,11 +344,14 @@ def vector_grid(op: Op, arch: Arch, around: Surroundings, ub_bytes: int) -> Grid
 
 def _price_vectors(op: Op, arch: Arch, around: Surroundings, grid: Grid) -> None:
     w, rate, latency = op.window, float(arch.dram.bytes_per_cycle), arch.dram.latency
-    tiles, blocks = -(-w.out_h // grid.rows) * -(-w.out_w // grid.cols), -(-w.out_c // arch.array.cols)
+    tiles = -(-w.out_h // grid.rows) * -(-w.out_w // grid.cols)
     vector = w.out_h * w.out_w * steps_per_pixel(op, arch) + around.vector_steps
-    words = tiles * (blocks * (2 if needs_acc(op) else 1) + 3)
-    moved = tiles * (grid.strip_in + grid.strip_out) + words * WORD_BYTES + around.moved_bytes
-    busy = np.maximum(vector + words * (arch.alu.latency + 1), moved / rate)
+    own, own_vector = words_per_tile(op, arch)
+    more, vector_words, parameters = _followers(around, grid, w.out_h)
+    words = tiles * (own + 3) + more
+    parameters = parameters + tiles * parameter_bytes(op, arch)
+    moved = tiles * (grid.strip_in + grid.strip_out) + words * WORD_BYTES + around.moved_bytes + parameters
+    busy = np.maximum(vector + (tiles * own_vector + vector_words) * (arch.alu.latency + 1), moved / rate)
     ends = (vector + moved / rate) / tiles + latency * ((grid.strip_in > 0).astype(int) + (grid.strip_out > 0))
     waits = np.where((grid.strips_in == 1) & (tiles > 1), tiles * (grid.strip_in / rate + latency), 0)
     cycles = busy + ends + waits + around.word_cycles * words

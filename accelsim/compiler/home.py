@@ -58,14 +58,14 @@ class Home:
         return self.slot(image) + line * self.pitch + (col + self.border[2]) * self.channels
 
 
-def readers_of(lowered: Lowered, tensor: str) -> list[Op]:
+def readers_of(lowered: Lowered, tensor: str) -> tuple[Op, ...]:
     """The operations that read a stored tensor."""
-    return [op for op in lowered.ops if tensor in (lowered.root[t] for t in op.inputs)]
+    return lowered.readers.get(tensor, ())
 
 
-def makers_of(lowered: Lowered, tensor: str) -> list[Op]:
+def makers_of(lowered: Lowered, tensor: str) -> tuple[Op, ...]:
     """The operations that write a stored tensor."""
-    return [op for op in lowered.ops if lowered.root[op.output] == tensor]
+    return lowered.makers.get(tensor, ())
 
 
 def border_of(lowered: Lowered, tensor: str) -> Pads:

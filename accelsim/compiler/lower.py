@@ -32,8 +32,16 @@ def lower(graph: QGraph, batch: int) -> Lowered:
     for layer in graph.layers:
         lowering.add(layer)
     root, ops = lowering.root, tuple(lowering.ops)
+    readers: dict[str, tuple[Op, ...]] = {}
+    makers: dict[str, tuple[Op, ...]] = {}
+    for op in ops:
+        makers[root[op.output]] = (*makers.get(root[op.output], ()), op)
+        for tensor in dict.fromkeys(root[name] for name in op.inputs):
+            readers[tensor] = (*readers.get(tensor, ()), op)
     return Lowered(
         ops=ops,
+        readers=readers,
+        makers=makers,
         tensors=lowering.tensors,
         root=root,
         inputs=graph.inputs,

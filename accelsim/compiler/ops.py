@@ -151,9 +151,14 @@ class LrnOp(Op):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lowered:
-    """Operations in order. ``root[t]`` is the stored tensor behind a (reshaped) tensor; ``tensors[t]`` its form."""
+    """Operations in order. ``root[t]`` is the stored tensor behind a (reshaped) tensor; ``tensors[t]`` its form.
+
+    ``readers`` and ``makers`` are the operations that read and write a stored tensor, of the whole network.
+    """
 
     ops: tuple[Op, ...]
+    readers: dict[str, tuple[Op, ...]]
+    makers: dict[str, tuple[Op, ...]]
     tensors: dict[str, Tensor]
     root: dict[str, str]
     inputs: tuple[str, ...]

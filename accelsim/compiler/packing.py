@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arch import Arch
+from accelsim.arch import Arch, ArrayArch
 from accelsim.compiler.ops import MatOp
 from accelsim.isa.protocol import ArrayWork
 from accelsim.timing import array_interval_cycles
@@ -250,7 +251,12 @@ def _cycles(tiles: int, k: int, stream: int, arch: Arch) -> int:
 
 def array_cycles(packing: Packing, stream: int, arch: Arch) -> int:
     """Cycles of one block's gemms, one after the other, with ``stream`` activation rows each."""
-    return sum(count * _cycles(tiles, k, stream, arch) for count, tiles, k in packing.gemms)
+    return _block_cycles(packing.gemms, stream, arch.array)
+
+
+@lru_cache(maxsize=1 << 16)
+def _block_cycles(gemms: Shapes, stream: int, array: ArrayArch) -> int:
+    return sum(count * array_interval_cycles(ArrayWork(tiles=tiles, k=k, m=stream), array) for count, tiles, k in gemms)
 
 
 def weight_runs(op: MatOp, packing: Packing, block: Block, channel: int = 0) -> NDArray[np.int8]:

@@ -15,11 +15,17 @@ import numpy as np
 from accelsim.arch import Arch
 from accelsim.compiler.aim import CYCLES, Aim
 from accelsim.compiler.chain import Chain, rows_held
-from accelsim.compiler.grid import Grid, Surroundings, matrix_grid, plan_at, vector_grid
+from accelsim.compiler.grid import Follower, Grid, Surroundings, matrix_grid, plan_at, vector_grid
 from accelsim.compiler.ops import Lowered, LrnOp, MatOp, Op, bordered, needs_acc
 from accelsim.compiler.packing import Packing, narrowed, packings
 from accelsim.compiler.plan import ChainPlan, Plan, Room, distinct_parts, jobs_of
-from accelsim.compiler.work import acc_rows_per_pixel, gemm_rows_per_pixel, steps_per_pixel
+from accelsim.compiler.work import (
+    acc_rows_per_pixel,
+    gemm_rows_per_pixel,
+    parameter_bytes,
+    steps_per_pixel,
+    words_per_tile,
+)
 
 MAX_CHANNEL_CUTS = 8
 """Widths of partial reductions that are tried."""
@@ -76,7 +82,7 @@ class _Search:
             moved += lowered.tensors[last.output].size
         self.around = Surroundings(
             leads=self.head is lowered.ops[0],
-            behind=bool(behind),
+            behind=tuple(_follower(op, side, arch) for op in behind),
             inputs_off_chip=sum(self.off_chip(t) for t in dict.fromkeys(self.head.inputs)),
             output_off_chip=not behind and self.off_chip(self.head.output),
             side_rows=side,
@@ -187,14 +193,16 @@ class _Search:
 
     def _caps(self, plan: Plan) -> tuple[int, ...]:
         """Rows at a time: what a tile of level 0 gives, as far as ACC goes."""
-        caps = [plan.rows]
-        for op in self.chain.ops[1:]:
-            w = op.window
-            rows = max(1, -(-plan.rows * w.out_h // self.head.window.out_h))
-            if needs_acc(op):
-                rows = min(rows, max(1, self.around.side_rows // (acc_rows_per_pixel(op, self.arch) * w.out_w)))
-            caps.append(min(rows, w.out_h))
+        height = self.head.window.out_h
+        caps = [plan.rows, *(int(f.rows_at_a_time(plan.rows, height)) for f in self.around.behind)]
         return tuple(caps)
+
+
+def _follower(op: Op, side_rows: int, arch: Arch) -> Follower:
+    most = op.window.out_h
+    if needs_acc(op):
+        most = max(1, side_rows // (acc_rows_per_pixel(op, arch) * op.window.out_w))
+    return Follower(op.window.out_h, most, *words_per_tile(op, arch), parameter_bytes(op, arch))
 
 
 def _side_rows(behind: tuple[Op, ...], arch: Arch) -> int:

@@ -1,4 +1,4 @@
-"""What operations cost the units, whatever their tiles: vector steps, band gemms, bytes that pass the port."""
+"""What operations cost the units, whatever their tiles: vector steps, band gemms, instructions, parameters."""
 
 from __future__ import annotations
 
@@ -44,3 +44,29 @@ def acc_rows_per_pixel(op: Op, arch: Arch) -> int:
         return len(bands(op, arch))
     assert not isinstance(op, MatOp), "matrix work leads a chain"
     return 1
+
+
+def words_per_tile(op: Op, arch: Arch) -> tuple[int, int]:
+    """Instructions that an operation which is not matrix work needs for a tile, and how many of them are vector work.
+
+    The pieces that padding and rings cut off come on top.
+    """
+    blocks = -(-op.window.out_c // arch.array.cols)
+    if isinstance(op, LrnOp):
+        found = bands(op, arch)
+        after = VECTOR_STEPS * len({band.count for band in found})
+        return sum(len(tiles(band, arch)) for band in found) + after, after
+    if isinstance(op, AddOp):
+        return ADD_STEPS * blocks, ADD_STEPS * blocks
+    if isinstance(op, DepthwiseOp):
+        return 4 * blocks, 2 * blocks  # its taps, bias and scale are loaded too
+    steps = 2 if getattr(op, "kind", "") == "avg" else 1
+    return steps * blocks, steps * blocks
+
+
+def parameter_bytes(op: Op, arch: Arch) -> int:
+    """Bytes of PARAM that are loaded again for every tile because they do not fit it together."""
+    if not isinstance(op, DepthwiseOp):
+        return 0
+    rows = (op.window.kernel[0] * op.window.kernel[1] + 2) * -(-op.window.out_c // arch.array.cols)
+    return 4 * op.window.out_c * (op.window.kernel[0] * op.window.kernel[1] + 2) if rows > arch.param_rows else 0
