@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.arch import Arch
-from accelsim.compiler.bands import Band, band_weights
+from accelsim.compiler.bands import Band, band_weights, bands
 from accelsim.compiler.layout import DramLayout
 from accelsim.compiler.ops import AddOp, DepthwiseOp, Lowered, LrnOp, MatOp, Op, VecOp, folded_bias
 from accelsim.compiler.packing import Packing, narrowed, param_rows, slab_data, slab_rows, weight_runs
@@ -78,9 +78,24 @@ class Constants:
         self._chunks: dict[tuple[str, int], Packing] = {}
         self._bias = cache(lambda name: folded_bias(ops[name]))  # type: ignore[arg-type]
         ops = {op.name: op for op in lowered.ops}
-        for op in lowered.ops:
-            if isinstance(op, MatOp):
-                self._store_weights(op)
+        for op in lowered.ops:  # all of them now, so that they lie before everything else
+            self._store(op)
+
+    def _store(self, op: Op) -> None:
+        if isinstance(op, MatOp):
+            self._store_weights(op)
+        if isinstance(op, LrnOp):
+            for band in bands(op, self._arch):
+                self.band(op, band)
+        if isinstance(op, DepthwiseOp):
+            for first in range(0, op.window.out_c, self._arch.array.cols):
+                for part in tap_parts(op, self._arch):
+                    self.taps(op, first, part)
+        if needs_acc(op):
+            for group in self.param_groups(op):
+                self.params(op, group)
+        if op.table is not None or isinstance(op, LrnOp):
+            self.table(op)
 
     def _constant(self, key: tuple[Any, ...], size: int, make: Callable[[], NDArray[Any]]) -> int:
         return self._layout.constant(key, size, make)

@@ -176,8 +176,11 @@ def _sized(op: MatOp, packing: Packing, around: Surroundings, rows: Numbers, col
 def _buffer(op: MatOp, packing: Packing, around: Surroundings, grid: Grid, ub_bytes: int) -> None:
     """The most buffering that fits each tile; strips of the output hold a whole group of blocks if that fits."""
     w, blocks, width = op.window, len(packing.blocks), packing.lanes // packing.pixels
+    if not around.inputs_off_chip and not around.output_off_chip and not packing.odd:
+        grid.fits[:] = True
+        return
     single = (grid.rows >= w.out_h) & (grid.cols >= w.out_w) & (not op.batched)
-    for whole in (True, False):
+    for whole in (True, False) if around.output_off_chip else (True,):
         out_blocks = grid.group if whole else np.ones_like(grid.group)
         size = grid.rows * grid.cols * np.minimum(out_blocks * width, w.out_c) * around.output_off_chip
         for inputs, outputs in BUFFERS:
@@ -189,6 +192,8 @@ def _buffer(op: MatOp, packing: Packing, around: Surroundings, grid: Grid, ub_by
             grid.strips_in[new], grid.strips_out[new], grid.planes[new] = count_in[new], count_out[new], planes[new]
             grid.strip_out[new], grid.out_blocks[new] = size[new], out_blocks[new]
             grid.fits |= new
+            if grid.fits.all():
+                return
 
 
 def _price(op: MatOp, packing: Packing, arch: Arch, around: Surroundings, grid: Grid) -> None:
@@ -255,6 +260,8 @@ def _ragged(grid: Grid, height: int, width: int, packing: Packing, arch: Arch) -
     rows, cols = grid.rows, grid.cols
     for tall, downs in ((rows, height // rows), (height % rows, (height % rows > 0).astype(np.int64))):
         for wide, acrosses in ((cols, width // cols), (width % cols, (width % cols > 0).astype(np.int64))):
+            if not (acrosses.any() and downs.any()):
+                continue
             values, where = np.unique(tall * -(-wide // packing.pixels), return_inverse=True)
             known = [array_cycles(packing, value, arch) if value else 0 for value in values.tolist()]
             total += downs * acrosses * np.array(known)[where]
