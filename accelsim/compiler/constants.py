@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from accelsim.arch import Arch
 from accelsim.compiler.bands import Band, band_weights, bands
 from accelsim.compiler.layout import DramLayout
-from accelsim.compiler.ops import AddOp, DepthwiseOp, Lowered, LrnOp, MatOp, Op, VecOp, folded_bias
+from accelsim.compiler.ops import AddOp, DepthwiseOp, Lowered, LrnOp, MatOp, Op, VecOp, folded_bias, needs_acc
 from accelsim.compiler.packing import Packing, narrowed, param_rows, slab_data, slab_rows, weight_runs
 from accelsim.compiler.plan import Plan
 from accelsim.nn.graph import average_scale
