@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,8 @@ class ParamGroup:
     lanes: int
 
 
-def clips(extent: int, count: int, kernel: int, stride: int, pad: int) -> list[tuple[int, int, int, int]]:
+@lru_cache(maxsize=4096)
+def clips(extent: int, count: int, kernel: int, stride: int, pad: int) -> tuple[tuple[int, int, int, int], ...]:
     """Runs of output positions with equal clipping: (first, positions, cut before, cut after)."""
     runs: list[tuple[int, int, int, int]] = []
     for at in range(count):
@@ -42,7 +43,7 @@ def clips(extent: int, count: int, kernel: int, stride: int, pad: int) -> list[t
             runs[-1] = (first, length + 1, before, after)
         else:
             runs.append((at, 1, before, after))
-    return runs
+    return tuple(runs)
 
 
 def pixel_counts(op: Op) -> tuple[int, ...]:
@@ -52,8 +53,8 @@ def pixel_counts(op: Op) -> tuple[int, ...]:
     w = op.window
     tall = clips(w.in_h, w.out_h, w.kernel[0], w.stride[0], w.pads[0])
     wide = clips(w.in_w, w.out_w, w.kernel[1], w.stride[1], w.pads[2])
-    counts = [(w.kernel[0] - a - b) * (w.kernel[1] - c - d) for *_, a, b in tall for *_, c, d in wide]
-    return tuple(dict.fromkeys(counts))
+    sides = {(w.kernel[0] - a - b, w.kernel[1] - c - d): None for *_, a, b in tall for *_, c, d in wide}
+    return tuple(dict.fromkeys(rows * cols for rows, cols in sides))
 
 
 def tap_parts(op: DepthwiseOp, arch: Arch) -> list[tuple[int, int, int, int]]:

@@ -91,17 +91,18 @@ class Grid:
     fits: NDArray[np.bool_] = field(init=False)
     cycles: Reals = field(init=False)
     busy: Reals = field(init=False)
+    words: Numbers = field(init=False)
     cost: Reals = field(init=False)
 
     def __post_init__(self) -> None:
         zeros = np.zeros_like(self.rows)
         self.strips_in, self.strips_out, self.out_blocks, self.planes = zeros, zeros.copy(), zeros + 1, zeros.copy()
-        self.fits = zeros.astype(bool)
+        self.fits, self.words = zeros.astype(bool), zeros
         self.cycles = self.busy = self.cost = zeros + np.inf
 
-    def rank(self, cycles: Reals, busy: Reals, energy_pj: Reals, aim: Aim) -> None:
+    def rank(self, cycles: Reals, busy: Reals, words: Numbers, energy_pj: Reals, aim: Aim) -> None:
         """Fill in what the candidates that fit cost."""
-        self.cycles, self.busy = cycles, busy
+        self.cycles, self.busy, self.words = cycles, busy, words
         self.cost = np.where(self.fits, aim.cost(cycles, energy_pj), np.inf)
 
 
@@ -225,7 +226,8 @@ def _price(op: MatOp, packing: Packing, arch: Arch, around: Surroundings, grid: 
     cycles = cycles + _stalls(packing, arch, around, grid, tiles, passes, per_row)
     if around.behind:
         cycles = np.where(grid.cols < w.out_w, PIECEMEAL * cycles, cycles)
-    grid.rank(cycles, busy, _energy_pj(packing, around.aim, cycles, moved, loaded, sums * blocks * parts), around.aim)
+    energy = _energy_pj(packing, around.aim, cycles, moved, loaded, sums * blocks * parts)
+    grid.rank(cycles, busy, words, energy, around.aim)
 
 
 def _followers(around: Surroundings, grid: Grid, height: int) -> tuple[Numbers, Numbers, Numbers]:
@@ -366,4 +368,4 @@ def _price_vectors(op: Op, arch: Arch, around: Surroundings, grid: Grid) -> None
     energy = np.zeros(len(cycles))
     if prices is not None:
         energy = (prices.dram_byte_pj + prices.ub_byte_pj) * moved + prices.cycle_pj * cycles
-    grid.rank(cycles, busy, energy, around.aim)
+    grid.rank(cycles, busy, words, energy, around.aim)

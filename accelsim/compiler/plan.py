@@ -71,7 +71,7 @@ class ChainPlan:
     ``held`` are the rows of every tensor that stays within the chain or passes through UB on its way to or from DRAM.
     ``places`` are offsets in the workspace, by ("strips" | "ring" | "temp", operation or tensor); ``side_rows`` ACC
     rows are set apart for the operations behind the first. ``cost`` ranks plans; ``cycles`` is the closed form,
-    ``busy`` the cycles of the busiest unit in it.
+    ``busy`` the cycles of the busiest unit in it, ``words`` the instructions, roughly.
     """
 
     plans: dict[str, Plan]
@@ -81,6 +81,7 @@ class ChainPlan:
     side_rows: int = 0
     cycles: float = 0.0
     busy: float = 0.0
+    words: int = 0
     cost: float = 0.0
 
     def key(self) -> object:

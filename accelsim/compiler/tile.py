@@ -31,7 +31,7 @@ MAX_CHANNEL_CUTS = 8
 """Widths of partial reductions that are tried."""
 
 
-WORD_CYCLES = 4.0
+WORD_CYCLES = 10.0
 """What an instruction is taken to cost beside its bytes, so that of equals the shorter program is taken."""
 
 
@@ -58,11 +58,12 @@ def plan_chain(
 
 
 class Rank(NamedTuple):
-    """What a plan is ranked by, its cycles in closed form, and those of its busiest unit."""
+    """What a plan is ranked by, its cycles in closed form, those of its busiest unit, and its instructions, roughly."""
 
     cost: float
     cycles: float
     busy: float
+    words: int
 
 
 class _Search:
@@ -118,7 +119,9 @@ class _Search:
                 return
             packing, grid = grids[owners[at]]
             own = int(at - starts[owners[at]])
-            yield plan_at(packing, grid, own), Rank(float(costs[at]), float(grid.cycles[own]), float(grid.busy[own]))
+            yield plan_at(packing, grid, own), Rank(
+                float(costs[at]), float(grid.cycles[own]), float(grid.busy[own]), int(grid.words[own])
+            )
 
     def _packings(self, head: MatOp) -> list[Packing]:
         made = list(packings(head, self.arch))

@@ -3,7 +3,7 @@ convolutions of single channels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from accelsim.compiler.constants import clips, pixel_counts, tap_parts
@@ -108,7 +108,7 @@ def areas(op: Op, tile: Tile) -> list[Area]:
     return found
 
 
-def _within(runs: list[tuple[int, int, int, int]], start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
+def _within(runs: Sequence[tuple[int, int, int, int]], start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
     for first, length, before, after in runs:
         lo, hi = max(first, start), min(first + length, stop)
         if lo < hi:
