@@ -92,17 +92,18 @@ class Grid:
     cycles: Reals = field(init=False)
     busy: Reals = field(init=False)
     words: Numbers = field(init=False)
+    energy_pj: Reals = field(init=False)
     cost: Reals = field(init=False)
 
     def __post_init__(self) -> None:
         zeros = np.zeros_like(self.rows)
         self.strips_in, self.strips_out, self.out_blocks, self.planes = zeros, zeros.copy(), zeros + 1, zeros.copy()
         self.fits, self.words = zeros.astype(bool), zeros
-        self.cycles = self.busy = self.cost = zeros + np.inf
+        self.cycles = self.busy = self.energy_pj = self.cost = zeros + np.inf
 
     def rank(self, cycles: Reals, busy: Reals, words: Numbers, energy_pj: Reals, aim: Aim) -> None:
         """Fill in what the candidates that fit cost."""
-        self.cycles, self.busy, self.words = cycles, busy, words
+        self.cycles, self.busy, self.words, self.energy_pj = cycles, busy, words, energy_pj
         self.cost = np.where(self.fits, aim.cost(cycles, energy_pj), np.inf)
 
 

@@ -187,13 +187,13 @@ def packings(op: MatOp, arch: Arch) -> tuple[Packing, ...]:
     if joined and not op.batched:
         limit = max(1, min(arch.array.cols // op.window.out_c, op.window.out_w))
     whole = op.window.in_c // op.groups
-    made = [_packing(op, arch, pixels=pixels, channels=whole) for pixels in range(1, limit + 1)]
+    made = [packed(op, arch, pixels=pixels, channels=whole) for pixels in range(1, limit + 1)]
     if op.window.kernel[0] > 1 and op.window.dilation == (1, 1):
         rows, run = arch.array.rows, (op.window.kernel[1] if joined else 1) * whole
         odd = run % rows
         # Over one kernel row alone, the odd bytes would waste as much of the array as they do in the run.
         if odd and -(-op.window.kernel[0] * odd // rows) < op.window.kernel[0]:
-            made.append(_packing(op, arch, pixels=1, channels=whole, odd=odd))
+            made.append(packed(op, arch, pixels=1, channels=whole, odd=odd))
     return tuple(made)
 
 
@@ -202,7 +202,7 @@ def narrowed(op: MatOp, arch: Arch, channels: int, parts: int = 0) -> Packing:
 
     ``parts`` is how many such passes there are, if the last one is not as wide.
     """
-    return _packing(op, arch, pixels=1, channels=channels, parts=parts)
+    return packed(op, arch, pixels=1, channels=channels, parts=parts)
 
 
 def _joined(op: MatOp) -> bool:
@@ -210,7 +210,8 @@ def _joined(op: MatOp) -> bool:
     return op.groups == 1 and op.window.dilation[1] == 1
 
 
-def _packing(op: MatOp, arch: Arch, *, pixels: int, channels: int, odd: int = 0, parts: int = 0) -> Packing:
+def packed(op: MatOp, arch: Arch, *, pixels: int, channels: int, odd: int = 0, parts: int = 0) -> Packing:
+    """The packing of a form: ``pixels`` at a time, over ``channels`` of a group's, with ``odd`` bytes gathered."""
     window, joined = op.window, _joined(op)
     group_in, group_out = window.in_c // op.groups, window.out_c // op.groups
     run = ((pixels - 1) * window.stride[1] + window.kernel[1]) * channels if joined else channels

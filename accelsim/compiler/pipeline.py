@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from accelsim.arch import Arch
-from accelsim.compiler.capacity import check_capacity, refuse
-from accelsim.compiler.chain import Chain
+from accelsim.cache import Cache, key_of
+from accelsim.compiler.aim import CYCLES, Aim
+from accelsim.compiler.capacity import check_capacity
 from accelsim.compiler.constants import Constants
+from accelsim.compiler.dump import report_stages
 from accelsim.compiler.emitter import Emitter
 from accelsim.compiler.layout import DramLayout
 from accelsim.compiler.lower import lower
 from accelsim.compiler.ops import Lowered, MatOp, Op
 from accelsim.compiler.order import program_order
-from accelsim.compiler.place import Placement, place
-from accelsim.compiler.plan import ChainPlan, Plan, Room
+from accelsim.compiler.place import Placement
+from accelsim.compiler.plan import ChainPlan, Plan
 from accelsim.compiler.schedule import run_chain, schedule
+from accelsim.compiler.search import Cost, Found, aimed, search
+from accelsim.compiler.store import dump_plans, load_plans, structure
 from accelsim.compiler.stream import Stream
 from accelsim.compiler.sync import Edges, find_edges, with_tokens
-from accelsim.compiler.tile import plan_chain
 from accelsim.errors import AccelsimError
-from accelsim.isa.asm import format_program
 from accelsim.isa.check import check_program
-from accelsim.isa.instructions import Halt, Instr, members
+from accelsim.isa.instructions import Halt, Instr
 from accelsim.isa.program import DramRegion, Program
 from accelsim.isa.protocol import Unit
 from accelsim.nn.graph import QGraph
@@ -33,13 +36,8 @@ from accelsim.nn.graph import QGraph
 Observer = Callable[[str, str], None]
 """Called with a stage's name and its text form."""
 
-Evaluate = Callable[[Program], int]
-
-KEPT = 3
-"""Plans of a chain that are compared on the simulator."""
-
-SETTLED = 1.02
-"""Plans are not compared when the first takes no more than this times its busiest unit's work."""
+Evaluate = Callable[[Program], float]
+"""The cost of a program (which may lack its constants): cycles, or whatever the objective is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,22 +54,24 @@ def compile_network(
     arch: Arch,
     *,
     batch: int = 1,
+    aim: Aim = CYCLES,
     evaluate: Evaluate | None = None,
     observe: Observer | None = None,
+    cache: Cache | None = None,
 ) -> Compiled:
     """Compile ``batch`` images of a quantised network for a machine.
 
-    ``evaluate`` gives the cycles of a program; with it, the best few plans of every chain are compared and the fastest
-    kept. Raises GraphError for a layer that cannot be done, CapacityError when one does not fit.
+    ``aim`` is what plans are ranked by. ``evaluate`` gives the cost of a program; with it, the best few plans are
+    compared where the closed form leaves something to be won. ``cache`` keeps plans for later runs. Raises GraphError
+    for a layer that cannot be done, CapacityError when one does not fit.
     """
     lowered = lower(graph, batch)
     check_capacity(lowered, arch)
-    placement = _place(lowered, arch)
-    plans = choose_plans(lowered, placement, arch, evaluate)
-    compiled = _emit(lowered, placement, plans, arch)
+    found = _plans(lowered, arch, aim, evaluate, cache)
+    compiled = _emit(lowered, found, arch)
     _check(compiled.program, arch)
     if observe is not None:
-        _report(observe, lowered, placement, plans, compiled.program)
+        report_stages(observe, lowered, found, compiled.program, arch)
     return compiled
 
 
@@ -83,74 +83,67 @@ def _check(program: Program, arch: Arch) -> None:
         raise RuntimeError(f"the compiler made an invalid program: {error}") from error
 
 
-def _place(lowered: Lowered, arch: Arch) -> Placement:
-    known: dict[object, list[ChainPlan]] = {}
-
-    def planner(chain: Chain, room: Room) -> list[ChainPlan]:
-        key = tuple(op.name for op in chain.ops), room
-        if key not in known:
-            known[key] = plan_chain(chain, lowered, arch, room)
-        return known[key]
-
-    found = place(lowered, arch, planner)
-    if isinstance(found, Chain):
-        raise refuse(found, lowered, arch)
+def _plans(lowered: Lowered, arch: Arch, aim: Aim, evaluate: Evaluate | None, cache: Cache | None) -> Found:
+    """Plans from the cache, or new ones."""
+    key = ""
+    if cache is not None:
+        machine = json.dumps(arch.to_dict() | {"name": ""}, sort_keys=True)
+        key = key_of("plan", (structure(lowered), machine, repr(aim), str(evaluate is not None)))
+        text = cache.read(key)
+        found = load_plans(text, lowered, arch) if text is not None else None
+        if found is not None:
+            return Found(*found)
+    found = search(lowered, arch, aimed(lowered, arch, aim), _cost(lowered, arch, evaluate))
+    if cache is not None:
+        cache.write(key, dump_plans(found.placement, found.plans))
     return found
 
 
-def choose_plans(
-    lowered: Lowered, placement: Placement, arch: Arch, evaluate: Evaluate | None
-) -> tuple[ChainPlan, ...]:
-    """The plan of every chain: the first in rank, or the fastest of the best few on the simulator."""
+def _cost(lowered: Lowered, arch: Arch, evaluate: Evaluate | None) -> Cost | None:
     if evaluate is None:
-        return tuple(plans[0] for plans in placement.plans)
-    chosen = [plans[0] for plans in placement.plans]
-    for number, chain in enumerate(placement.chains):
-        first = chosen[number]
-        if first.cycles <= SETTLED * first.busy:
-            continue  # nothing is left to be won
-        candidates = plan_chain(chain, lowered, arch, placement.rooms[number], keep=KEPT)
-        best: tuple[int, ChainPlan] | None = None
-        for candidate in candidates:
-            trial = tuple(candidate if n == number else plan for n, plan in enumerate(chosen))
-            cycles = evaluate(_chain_program(lowered, placement, trial, number, arch))
-            if best is None or cycles < best[0]:
-                best = cycles, candidate
-        if best is not None:
-            chosen[number] = best[1]
-    return tuple(chosen)
+        return None
+    return lambda placement, plans, number: evaluate(_trial(lowered, placement, plans, number, arch))
 
 
-def _chain_program(
-    lowered: Lowered, placement: Placement, plans: tuple[ChainPlan, ...], number: int, arch: Arch
+def _trial(
+    lowered: Lowered, placement: Placement, plans: tuple[ChainPlan, ...], number: int | None, arch: Arch
 ) -> Program:
-    """One image of one chain alone, without its constants: for its time."""
-    chain = placement.chains[number]
-    names = {op.name for op in chain.ops}
+    """The network, or one image of one chain alone, without its constants: for its time."""
+    part = lowered
+    if number is not None:
+        chain = placement.chains[number]
+        part = replace(lowered, ops=chain.ops, batch=lowered.batch if chain.batched else 1)
     layout = DramLayout(align=max(64, arch.dram.burst_bytes))
-    part = replace(lowered, ops=chain.ops, batch=lowered.batch if chain.batched else 1)
-    tiles = {name: plan for name, plan in plans[number].plans.items() if name in names}
-    constants = Constants(part, tiles, layout, arch)
-    emitter = Emitter(part, placement, plans, constants, _dram_tensors(lowered, placement, layout), arch)
-    run_chain(emitter, number, 0)
-    edges = find_edges(emitter.stream.instructions, arch, layout.size)
-    words = with_tokens(emitter.stream.instructions, edges)
-    order = program_order(emitter.stream.instructions, edges, arch)
+    emitter = _emitter(part, placement, plans, layout, arch)
+    if number is None:
+        schedule(emitter)
+    else:
+        run_chain(emitter, number, 0)
+    stream = emitter.stream
+    edges = find_edges(stream.instructions, arch, layout.size)
+    words = with_tokens(stream.instructions, edges)
+    order = program_order(stream.instructions, edges, arch)
     return Program(
         instructions=(*(words[i] for i in order), Halt(on=Unit.STORE)), image=np.zeros(0, np.uint8),
         dram_bytes=layout.size,
     )  # fmt: skip
 
 
-def _emit(lowered: Lowered, placement: Placement, plans: tuple[ChainPlan, ...], arch: Arch) -> Compiled:
-    layout = DramLayout(align=max(64, arch.dram.burst_bytes))
+def _emitter(
+    lowered: Lowered, placement: Placement, plans: tuple[ChainPlan, ...], layout: DramLayout, arch: Arch
+) -> Emitter:
     tiles = {name: plan for chain in plans for name, plan in chain.plans.items()}
     constants = Constants(lowered, tiles, layout, arch)
-    emitter = Emitter(lowered, placement, plans, constants, _dram_tensors(lowered, placement, layout), arch)
+    return Emitter(lowered, placement, plans, constants, _dram_tensors(lowered, placement, layout), arch)
+
+
+def _emit(lowered: Lowered, found: Found, arch: Arch) -> Compiled:
+    layout = DramLayout(align=max(64, arch.dram.burst_bytes))
+    emitter = _emitter(lowered, found.placement, found.plans, layout, arch)
     stream = schedule(emitter)
     edges = find_edges(stream.instructions, arch, layout.size)
     program = _program(lowered, stream, edges, layout, emitter.dram, arch)
-    packing = {op.layer: _packing_text(op, tiles[op.name]) for op in reversed(lowered.ops)}
+    packing = {op.layer: _packing_text(op, emitter.plans[op.name]) for op in reversed(lowered.ops)}
     return Compiled(program=program, packing=packing, fused=lowered.fused)
 
 
@@ -220,29 +213,3 @@ def _regions(lowered: Lowered, tensors: dict[str, int]) -> tuple[DramRegion, ...
             )
         )
     return tuple(regions)
-
-
-def _report(
-    observe: Observer, lowered: Lowered, placement: Placement, plans: tuple[ChainPlan, ...], program: Program
-) -> None:
-    """Text forms of every stage, for ``--dump``."""
-    observe("lower", "\n".join(f"{op.name}: {', '.join(op.inputs)} -> {op.output} {op.window}" for op in lowered.ops))
-    observe(
-        "place",
-        "\n".join(f"{h.tensor}: UB {h.base}..{h.base + h.bytes}" for h in placement.homes.values()),
-    )
-    observe("tile", "\n".join(f"{name}: {plan.text()}" for chain in plans for name, plan in chain.plans.items()))
-    observe(
-        "schedule",
-        "\n".join(
-            f"{i}: {program.layers[layer]} {tile}"
-            for i, (layer, tile) in enumerate(zip(program.layer_of, program.tile_of))
-        ),
-    )
-    observe("sync", "\n".join(_token_text(i, instr) for i, instr in enumerate(program.instructions)))
-    observe("emit", format_program(program))
-
-
-def _token_text(index: int, instr: Instr) -> str:
-    wait, signal = (",".join(u.name.lower() for u in members(m)) or "-" for m in (instr.wait, instr.signal))
-    return f"{index}: {instr.unit.name.lower()} waits for {wait}, signals {signal}"

@@ -71,7 +71,8 @@ class ChainPlan:
     ``held`` are the rows of every tensor that stays within the chain or passes through UB on its way to or from DRAM.
     ``places`` are offsets in the workspace, by ("strips" | "ring" | "temp", operation or tensor); ``side_rows`` ACC
     rows are set apart for the operations behind the first. ``cost`` ranks plans; ``cycles`` is the closed form,
-    ``busy`` the cycles of the busiest unit in it, ``words`` the instructions, roughly.
+    ``busy`` the cycles of the busiest unit in it, ``words`` the instructions,
+    roughly, ``energy_pj`` the part of the energy that depends on the plan.
     """
 
     plans: dict[str, Plan]
@@ -82,6 +83,7 @@ class ChainPlan:
     cycles: float = 0.0
     busy: float = 0.0
     words: int = 0
+    energy_pj: float = 0.0
     cost: float = 0.0
 
     def key(self) -> object:

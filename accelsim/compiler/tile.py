@@ -58,12 +58,14 @@ def plan_chain(
 
 
 class Rank(NamedTuple):
-    """What a plan is ranked by, its cycles in closed form, those of its busiest unit, and its instructions, roughly."""
+    """What a plan is ranked by, its cycles in closed form, those of its busiest unit, its instructions, roughly,
+    and the energy that depends on the plan."""
 
     cost: float
     cycles: float
     busy: float
     words: int
+    energy_pj: float
 
 
 class _Search:
@@ -119,9 +121,11 @@ class _Search:
                 return
             packing, grid = grids[owners[at]]
             own = int(at - starts[owners[at]])
-            yield plan_at(packing, grid, own), Rank(
-                float(costs[at]), float(grid.cycles[own]), float(grid.busy[own]), int(grid.words[own])
-            )
+            rank = Rank(
+                float(costs[at]), float(grid.cycles[own]), float(grid.busy[own]), int(grid.words[own]),
+                float(grid.energy_pj[own]),
+            )  # fmt: skip
+            yield plan_at(packing, grid, own), rank
 
     def _packings(self, head: MatOp) -> list[Packing]:
         made = list(packings(head, self.arch))
@@ -166,10 +170,11 @@ class _Search:
                     take("ring", tensor, held[tensor] * op.window.in_w * op.window.in_c)
             if isinstance(op, LrnOp):
                 take("temp", op.name, min(caps[level], op.window.out_h) * op.window.out_w * op.window.out_c)
-        last = chain.ops[-1]
-        if len(chain.ops) > 1 and self.off_chip(last.output):
+        top = len(chain.ops) - 1
+        last = chain.ops[top]
+        if top and self.off_chip(last.output):
             tensor = lowered.root[last.output]
-            held[tensor] = min(last.window.out_h, 2 * caps[len(chain.ops) - 1])
+            held[tensor] = min(last.window.out_h, 2 * caps[top])
             take("ring", tensor, held[tensor] * last.window.out_w * last.window.out_c)
         if isinstance(self.head, LrnOp):
             take("temp", self.head.name, plan.rows * plan.cols * self.head.window.out_c)
