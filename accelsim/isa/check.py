@@ -11,7 +11,7 @@ from accelsim.isa.encoding import unencodable
 from accelsim.isa.footprint import footprint
 from accelsim.isa.instructions import Halt, Store
 from accelsim.isa.order import order
-from accelsim.isa.program import Program
+from accelsim.isa.program import Program, constant_ranges
 from accelsim.isa.protocol import Effects, Memory, Region
 from accelsim.isa.races import check_accesses
 from accelsim.isa.rules import Rules, place_text
@@ -73,7 +73,7 @@ def _check_instructions(program: Program, arch: Arch) -> list[Effects]:
 
 def _check_constants(program: Program, arch: Arch, touched: Sequence[Effects]) -> None:
     """Refuse stores into the image, except where a declared region says the bytes are not constant."""
-    constants = _constant_ranges(program)
+    constants = constant_ranges(program)
     for index, instr in enumerate(program.instructions):
         if not isinstance(instr, Store):
             continue
@@ -84,21 +84,6 @@ def _check_constants(program: Program, arch: Arch, touched: Sequence[Effects]) -
                 place = place_text(Memory.DRAM, first, first + 1, arch)
                 problem = f"stores to {place}, a constant of the program's image"
                 raise ProgramError(index, format_instruction(instr), problem, program.origin(index))
-
-
-def _constant_ranges(program: Program) -> list[tuple[int, int]]:
-    ranges = [(0, program.image.size)]
-    for region in program.regions:
-        if region.role == "constant":
-            continue
-        start, stop = region.address, region.address + region.bytes
-        ranges = [
-            piece
-            for low, high in ranges
-            for piece in ((low, min(high, start)), (max(low, stop), high))
-            if piece[0] < piece[1]
-        ]
-    return ranges
 
 
 def _first_inside(region: Region, low: int, high: int) -> int:

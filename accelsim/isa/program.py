@@ -101,6 +101,22 @@ class Program:
         return f"{name} {tile}".strip()
 
 
+def constant_ranges(program: Program) -> list[tuple[int, int]]:
+    """The bytes of the image that no program may write: all but the regions declared as something else."""
+    ranges = [(0, program.image.size)]
+    for region in program.regions:
+        if region.role == "constant":
+            continue
+        start, stop = region.address, region.address + region.bytes
+        ranges = [
+            piece
+            for low, high in ranges
+            for piece in ((low, min(high, start)), (max(low, stop), high))
+            if piece[0] < piece[1]
+        ]
+    return ranges
+
+
 def program_hash(program: Program) -> str:
     """A short hash of what the program is: words, image, regions, layers, probes, meta; not of file bytes.
 
@@ -119,21 +135,27 @@ def save_program(program: Program, path: str | Path) -> None:
 
     The image is stored as it is: weights hardly get smaller, and unpacking them would take longer than simulating.
     """
+    try:
+        with Path(path).open("wb") as file:
+            write_program(program, file)
+    except OSError as error:
+        raise ConfigError(str(path), "", f"cannot be written: {error.strerror}") from None
+
+
+def write_program(program: Program, file: IO[bytes]) -> None:
+    """:func:`save_program` into an open file. Raises EncodingError or OSError."""
     text = {"format": FORMAT, "version": VERSION, **_plain(program)}
     arrays = {
         "words": encode_all(program.instructions),
         "image": program.image,
         "text": np.frombuffer(json.dumps(text).encode(), np.uint8),
     }
-    try:
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, array in arrays.items():
-                member = zipfile.ZipInfo(f"{name}.npy")
-                member.compress_type = zipfile.ZIP_STORED if name == "image" else zipfile.ZIP_DEFLATED
-                with archive.open(member, "w", force_zip64=True) as file:
-                    np.lib.format.write_array(file, array, allow_pickle=False)
-    except OSError as error:
-        raise ConfigError(str(path), "", f"cannot be written: {error.strerror}") from None
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy")
+            member.compress_type = zipfile.ZIP_STORED if name == "image" else zipfile.ZIP_DEFLATED
+            with archive.open(member, "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
 def load_program(path: str | Path) -> Program:
@@ -141,12 +163,13 @@ def load_program(path: str | Path) -> Program:
     where = str(path)
     try:
         with Path(path).open("rb") as file:
-            return _read_program(file, where)
+            return read_program(file, where)
     except OSError as error:
         raise ConfigError(where, "", f"cannot be read: {error.strerror}") from None
 
 
-def _read_program(file: IO[bytes], where: str) -> Program:
+def read_program(file: IO[bytes], where: str) -> Program:
+    """:func:`load_program` from an open file; ``where`` names it in errors. Raises ConfigError."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
             words, image, text = arrays["words"], arrays["image"], arrays["text"]

@@ -96,7 +96,7 @@ class _Races:
             landed = clock[unit]
             if log.newest <= landed or unit == access.unit or kind == other_kind == READ:
                 continue
-            if not log.near(region, landed):
+            if not log.latest(region, landed):
                 continue
             for part in frame.clip(region):
                 view = frame.view(log.shadow(), part)

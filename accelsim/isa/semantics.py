@@ -59,7 +59,8 @@ def _load(instr: Load, state: MachineState) -> None:
 def _store(instr: Store, state: MachineState) -> None:
     dram_loops = ((instr.n2, instr.ds2), (instr.n1, instr.ds1), (instr.n0, instr.ds0))
     local_loops = ((instr.n2, instr.ls2), (instr.n1, instr.ls1), (instr.n0, instr.ls0))
-    target = strided(state.dram_from(instr.dram), instr.dram, dram_loops, instr.run)
+    memory = state.dram_taking(instr.dram, instr.dram + reach(dram_loops, instr.run))
+    target = strided(memory, instr.dram, dram_loops, instr.run)
     source = strided(state.bytes_of(Memory(instr.memory)), instr.local, local_loops, instr.run)
     _move(target, source, disjoint(dram_loops, instr.run))
 

@@ -10,15 +10,20 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import gcd
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.isa.protocol import Region
 
+Loops: TypeAlias = tuple[tuple[int, int], ...]
+
 LOOK_BACK = 64
 """Comparisons made before the shadow is asked instead."""
+
+STEPS = 8
+"""Iterations of one loop that two footprints are compared in."""
 
 CHUNK = 32
 """Accesses that are passed over together when the span of all of them lies elsewhere."""
@@ -26,13 +31,54 @@ CHUNK = 32
 
 def apart(one: Region, other: Region) -> bool:
     """Whether two regions certainly share no byte: their runs lie apart modulo every stride of both."""
-    period = 0
-    for _, stride in one.loops + other.loops:
-        period = gcd(period, stride)
+    period = gcd(*[stride for _, stride in one.loops], *[stride for _, stride in other.loops])
     if not period:
         return one.start + one.run <= other.start or other.start + other.run <= one.start
     offset = (other.start - one.start) % period
     return one.run <= offset and offset + other.run <= period
+
+
+def share(one: Region, other: Region) -> bool | None:
+    """Whether two footprints share a byte, found by going through the iterations whose spans meet.
+
+    None if these are too many: then painting is quicker.
+    """
+    return _meet(other.start - one.start, one.run, one.loops, other.run, other.loops)
+
+
+def _meet(offset: int, run: int, loops: Loops, other_run: int, other_loops: Loops) -> bool | None:
+    """Whether windows at 0 and windows at ``offset`` meet; loops with the longest strides first."""
+    reach, other_reach = _reach(loops, run), _reach(other_loops, other_run)
+    if offset >= reach or -offset >= other_reach:
+        return False
+    if not loops and not other_loops:
+        return True
+    stride = max(loops[0][1] if loops else 0, other_loops[0][1] if other_loops else 0)
+    steps = back = 0
+    if loops and loops[0][1] == stride:
+        steps, loops = loops[0][0] - 1, loops[1:]
+        reach -= steps * stride
+    if other_loops and other_loops[0][1] == stride:
+        back, other_loops = other_loops[0][0] - 1, other_loops[1:]
+        other_reach -= back * stride
+    first = max(-back, (offset - reach) // stride + 1)
+    last = min(steps, (offset + other_reach - 1) // stride)
+    if last - first >= STEPS:
+        return None
+    told: bool | None = False
+    for step in range(first, last + 1):
+        found = _meet(offset - step * stride, run, loops, other_run, other_loops)
+        if found:
+            return True
+        if found is None:
+            told = None
+    return told
+
+
+def _reach(loops: Loops, run: int) -> int:
+    for count, stride in loops:
+        run += (count - 1) * stride
+    return run
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,27 +154,33 @@ class Log:
             _, lows, highs, _ = zip(*accesses[-CHUNK:])
             self._chunks.append((place, min(lows), max(highs)))
 
-    def near(self, region: Region, landed: int) -> bool:
-        """Whether an access after the first ``landed`` of the unit may touch a byte of ``region``."""
+    def latest(self, region: Region, landed: int) -> int:
+        """The place of the latest access to a byte of ``region`` if that is above ``landed``, else 0."""
         start, stop = region.start, region.stop
         at = len(self._accesses)
         for _ in range(LOOK_BACK):
             if not at:
-                return False
+                return 0
             if not at % CHUNK:
                 place, low, high = self._chunks[at // CHUNK - 1]
                 if place <= landed:
-                    return False
+                    return 0
                 if low >= stop or start >= high:
                     at -= CHUNK
                     continue
             at -= 1
             place, low, high, other = self._accesses[at]
             if place <= landed:
-                return False
+                return 0
             if low < stop and start < high and not apart(other, region):
-                return True
-        return True
+                shared = share(other, region)
+                if shared:
+                    return place
+                if shared is None:
+                    break
+        views = [self._frame.view(self.shadow(), part) for part in self._frame.clip(region)]
+        place = max([int(view.max()) for view in views], default=0)
+        return place if place > landed else 0
 
     def shadow(self) -> NDArray[np.int32]:
         """Of every granule of the frame, the place of the latest access, 0 for none."""

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.arch import Arch
-from accelsim.isa.program import DramRegion, Program
+from accelsim.isa.program import DramRegion, Program, constant_ranges
 from accelsim.isa.protocol import Memory
 
 POISON = 0xA5
 """The byte that ``poison=True`` fills every memory with, so that a read of unwritten bytes shows."""
+
+
+class _Shared(NamedTuple):
+    """Bytes ``low`` to before ``high`` of an image, which DRAM's own array does not hold yet."""
+
+    image: NDArray[np.uint8]
+    low: int
+    high: int
 
 
 class MachineState:
@@ -24,7 +34,7 @@ class MachineState:
     array or writes among them.
     """
 
-    __slots__ = ("_flat", "_image", "acc", "arch", "param", "ub", "wgt")
+    __slots__ = ("_flat", "_shared", "acc", "arch", "param", "ub", "wgt")
 
     def __init__(self, arch: Arch, dram_bytes: int, *, poison: bool = False) -> None:
         cols = arch.array.cols
@@ -34,7 +44,7 @@ class MachineState:
             memory: np.full(size, POISON, np.uint8) if poison else np.zeros(size, np.uint8)
             for memory, size in sizes.items()
         }
-        self._image: NDArray[np.uint8] | None = None  # constants that DRAM's own array does not hold yet
+        self._shared: _Shared | None = None
         self.ub: NDArray[np.int8] = self._flat[Memory.UB].view(np.int8)
         self.wgt: NDArray[np.int8] = self._flat[Memory.WGT].view(np.int8).reshape(-1, cols)
         self.acc: NDArray[np.int32] = self._flat[Memory.ACC].view(np.dtype("<i4")).reshape(-1, cols)
@@ -43,9 +53,10 @@ class MachineState:
     @property
     def dram(self) -> NDArray[np.uint8]:
         """All of DRAM."""
-        if self._image is not None:
-            self._flat[Memory.DRAM][: self._image.size] = self._image
-            self._image = None
+        if self._shared is not None:
+            image, low, high = self._shared
+            self._flat[Memory.DRAM][low:high] = image[low:high]
+            self._shared = None
         return self._flat[Memory.DRAM]
 
     def bytes_of(self, memory: Memory) -> NDArray[np.uint8]:
@@ -54,26 +65,24 @@ class MachineState:
 
     def load_program(self, program: Program) -> None:
         """Put the program's constants at the start of DRAM."""
-        if program.image.size > self._flat[Memory.DRAM].size:
-            raise ValueError(f"an image of {program.image.size} bytes in {self._flat[Memory.DRAM].size} bytes of DRAM")
-        settled = self.dram  # constants of an earlier program
-        if program.image.flags.c_contiguous:
-            self._image = program.image
-        else:
-            settled[: program.image.size] = program.image
+        image, flat = program.image, self.dram
+        if image.size > flat.size:
+            raise ValueError(f"an image of {image.size} bytes in {flat.size} bytes of DRAM")
+        spans = constant_ranges(program) if image.flags.c_contiguous else []
+        low, high = max(spans, key=lambda span: span[1] - span[0], default=(0, 0))
+        flat[:low] = image[:low]
+        flat[high : image.size] = image[high:]
+        self._shared = _Shared(image, low, high)
 
     def dram_holding(self, start: int, stop: int) -> NDArray[np.uint8]:
         """An array that has DRAM's bytes ``start`` to before ``stop`` at their addresses, to be read."""
-        if self._image is not None:
-            if stop <= self._image.size:
-                return self._image
-            if start >= self._image.size:
-                return self._flat[Memory.DRAM]
-        return self.dram
+        if self._shared is not None and self._shared.low <= start and stop <= self._shared.high:
+            return self._shared.image
+        return self.dram_taking(start, stop)
 
-    def dram_from(self, start: int) -> NDArray[np.uint8]:
-        """An array that has DRAM's bytes from ``start`` on at their addresses, to be written."""
-        if self._image is not None and start >= self._image.size:
+    def dram_taking(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """An array that has DRAM's bytes ``start`` to before ``stop`` at their addresses, to be written."""
+        if self._shared is None or stop <= self._shared.low or start >= self._shared.high:
             return self._flat[Memory.DRAM]
         return self.dram
 
@@ -86,7 +95,7 @@ class MachineState:
             )
         data = np.ascontiguousarray(array.astype(_stored_dtype(region), copy=False)).view(np.uint8)
         stop = region.address + region.bytes
-        self.dram_from(region.address)[region.address : stop] = data.reshape(-1)
+        self.dram_taking(region.address, stop)[region.address : stop] = data.reshape(-1)
 
     def read_region(self, region: DramRegion) -> NDArray[np.generic]:
         """A copy of a DRAM region in its shape and dtype."""

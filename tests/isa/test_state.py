@@ -74,9 +74,12 @@ def test_an_array_of_another_shape_or_type_is_refused():
 def test_constants_are_read_where_they_are_and_never_written():
     """Reads and writes below, across and beyond the end of the image, against a DRAM that holds a copy of it."""
     image = np.arange(1, 41, dtype=np.uint8)
-    program = Program(instructions=(), image=image, dram_bytes=100)
     rng = np.random.default_rng(1)
-    for _ in range(200):
+    for turn in range(300):
+        named = [  # what a program may write, also in the middle of its image
+            DramRegion(name="s", role="scratch", dtype="uint8", shape=(6,), address=address) for address in (0, 20, 37)
+        ]
+        program = Program(instructions=(), image=image, dram_bytes=100, regions=tuple(named[: turn % 4]))
         state, plain = MachineState(ARCH, 100, poison=True), MachineState(ARCH, 100, poison=True)
         state.load_program(program)
         plain.dram[:40] = image
