@@ -1,22 +1,24 @@
 """Tokens from overlapping effects: who must wait for whom, with every implied edge dropped.
 
 The stream is in order of meaning. For each instruction the latest conflicting instruction of every other unit is
-found (read after write, write after read, write after write), rounded up to whole scratchpad rows and to the span of
-a region. An edge is dropped when it follows from edges taken before: units run in order and land in order.
+found (read after write, write after read, write after write), byte by byte. An edge is dropped when it follows from
+edges taken before: units run in order and land in order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 
 from accelsim.arch import Arch
 from accelsim.isa.effects import effects
-from accelsim.isa.instructions import Instr, mask
+from accelsim.isa.fields import layout
+from accelsim.isa.footprint import footprint
+from accelsim.isa.instructions import Instr, mask, rebuild
 from accelsim.isa.protocol import Memory, Region, Unit
+from accelsim.isa.shadows import Frame, Log
+from accelsim.isa.state import memory_bytes
 
 MAX_TOKENS = 255
 """What a token counter holds."""
@@ -32,108 +34,128 @@ class Edges:
 
 def find_edges(instructions: Sequence[Instr], arch: Arch, dram_bytes: int) -> Edges:
     """The tokens a stream needs so that any timing gives the values of its order."""
-    conflicts = _Conflicts(arch, dram_bytes)
-    needs = [conflicts.step(i, instr) for i, instr in enumerate(instructions)]
+    units = [instr.unit for instr in instructions]
+    conflicts, reduction = _Conflicts(instructions, arch, dram_bytes), _Reduction(units)
+    needs: list[list[int]] = []
+    for index, unit in enumerate(units):
+        needs.append(conflicts.step(index, reduction.current[unit]))
+        reduction.take(needs[-1])
     forced: dict[int, list[int]] = {}
-    while True:
-        edges = _reduce(instructions, needs, forced)
-        late = _overfull(instructions, edges)
-        if not late:
-            return edges
+    while late := _overfull(units, reduction.edges()):
         for index, earlier in late:
             forced.setdefault(index, []).append(earlier)
+        # What is known only grows, so that no further conflicts can show.
+        reduction = _Reduction(units)
+        for index, need in enumerate(needs):
+            reduction.take([*need, *forced.get(index, ())])
+    return reduction.edges()
 
 
 def with_tokens(instructions: Sequence[Instr], edges: Edges) -> list[Instr]:
     """The instructions with their ``wait`` and ``signal`` masks."""
     waits, signals = [0] * len(instructions), [0] * len(instructions)
+    bits = [mask(instr.unit) for instr in instructions]
     for consumer, producers in enumerate(edges.producers):
         for producer in producers:
-            waits[consumer] |= mask(instructions[producer].unit)
-            signals[producer] |= mask(instructions[consumer].unit)
-    return [replace(instr, wait=w, signal=s) for instr, w, s in zip(instructions, waits, signals)]
+            waits[consumer] |= bits[producer]
+            signals[producer] |= bits[consumer]
+    fields = {cls: attrgetter(*[slot.name for slot in layout(cls)[2:]]) for cls in set(map(type, instructions))}
+    return [
+        rebuild(type(instr), (wait, signal, *fields[type(instr)](instr)))
+        for instr, wait, signal in zip(instructions, waits, signals)
+    ]
 
 
 class _Conflicts:
-    """Per memory and unit, the last instruction that wrote and that read each granule (0 for none, else index + 1)."""
+    """What every unit has read and written so far, per memory; a place is 1 + the index of an instruction."""
 
-    def __init__(self, arch: Arch, dram_bytes: int) -> None:
-        cols = arch.array.cols
-        self._grain = {
-            Memory.UB: 1,
-            Memory.WGT: cols,
-            Memory.ACC: 4 * cols,
-            Memory.PARAM: 4 * cols,
-            Memory.DRAM: 64,
-        }
-        sizes = {
-            Memory.UB: arch.ub_bytes,
-            Memory.WGT: arch.wgt_rows,
-            Memory.ACC: arch.acc_rows,
-            Memory.PARAM: arch.param_rows,
-            Memory.DRAM: -(-dram_bytes // 64),
-        }
-        self._sizes, self._arch = sizes, arch
-        # [written?][memory] -> the units that touched it so far, each with its last instruction per granule
-        self._last: tuple[list[dict[Unit, NDArray[np.int32]]], ...] = ([{} for _ in Memory], [{} for _ in Memory])
+    def __init__(self, instructions: Sequence[Instr], arch: Arch, dram_bytes: int) -> None:
+        self._accesses: list[tuple[Unit, list[Region], list[Region]]] = []
+        for instr in instructions:
+            touched = effects(instr, arch)
+            reads, writes = map(footprint, touched.reads), map(footprint, touched.writes)
+            self._accesses.append((instr.unit, list(reads), list(writes)))
+        self._frames = {memory: Frame(0, size) for memory, size in memory_bytes(arch, dram_bytes).items()}
+        self._frames[Memory.DRAM] = self._written(Memory.DRAM)  # nothing else of it can conflict
+        # [written?][memory] -> the units that touched it so far
+        self._logs: tuple[list[dict[Unit, Log]], ...] = ([{} for _ in Memory], [{} for _ in Memory])
 
-    def step(self, index: int, instr: Instr) -> list[int]:
-        """Indices of the latest conflicting instruction of every other unit; then records this one."""
-        touched, unit = effects(instr, self._arch), instr.unit
-        reads = [(region.memory, self._span(region)) for region in touched.reads]
-        writes = [(region.memory, self._span(region)) for region in touched.writes]
-        latest = [0] * len(Unit)
-        for memory, span in reads:
-            _scan(self._last[True][memory], span, unit, latest)
-        for memory, span in writes:
-            _scan(self._last[True][memory], span, unit, latest)
-            _scan(self._last[False][memory], span, unit, latest)
-        for spans, last in ((reads, self._last[False]), (writes, self._last[True])):
-            for memory, span in spans:
-                if unit not in last[memory]:
-                    last[memory][unit] = np.zeros(self._sizes[memory], np.int32)
-                last[memory][unit][span] = index + 1
-        return [found - 1 for found in latest if found]
+    def _written(self, memory: Memory) -> Frame:
+        spans = [
+            (region.start, region.stop)
+            for _, _, writes in self._accesses
+            for region in writes
+            if region.memory is memory
+        ]
+        low, high = min((low for low, _ in spans), default=0), max((high for _, high in spans), default=0)
+        return Frame(low, high - low)
 
-    def _span(self, region: Region) -> slice:
-        grain = self._grain[region.memory]
-        return slice(region.start // grain, (region.stop - 1) // grain + 1)
-
-
-def _scan(last: dict[Unit, NDArray[np.int32]], span: slice, unit: Unit, latest: list[int]) -> None:
-    """Raise ``latest`` to the last instruction of every other unit on some granule of ``span``."""
-    for other, shadow in last.items():
-        if other is not unit:
-            latest[other] = max(latest[other], int(shadow[span].max()))
+    def step(self, index: int, known: Sequence[int]) -> list[int]:
+        """Indices of the latest conflicting instruction of every other unit, as far as they are not ``known`` to have
+        landed; then records this one. ``known`` has the highest index of every unit.
+        """
+        unit, reads, writes = self._accesses[index]
+        latest = list(known)
+        read, written = self._logs
+        for region in reads:
+            _scan(written[region.memory], region, unit, latest)
+        for region in writes:
+            _scan(written[region.memory], region, unit, latest)
+            _scan(read[region.memory], region, unit, latest)
+        for regions, logs in ((reads, read), (writes, written)):
+            for region in regions:
+                frame = self._frames[region.memory]
+                if frame.meets(region):
+                    if unit not in logs[region.memory]:
+                        logs[region.memory][unit] = Log(frame)
+                    logs[region.memory][unit].add(index + 1, region)
+        return [found for found, before in zip(latest, known) if found > before]
 
 
-def _reduce(instructions: Sequence[Instr], needs: list[list[int]], forced: dict[int, list[int]]) -> Edges:
-    """Keep an edge only when what is known through earlier edges does not imply it; latest producers first."""
-    producers: list[tuple[int, ...]] = []
-    known: list[tuple[int, ...]] = []
-    current = [[-1] * len(Unit) for _ in Unit]  # per unit, what its latest instruction knew when it started
-    for index, instr in enumerate(instructions):
-        mine = current[instr.unit]
-        taken: list[int] = []
-        for producer in sorted([*needs[index], *forced.get(index, ())], reverse=True):
-            unit = instructions[producer].unit
-            if mine[unit] >= producer:
-                continue
-            taken.append(producer)
-            mine = [max(a, b) for a, b in zip(mine, known[producer])]
-            mine[unit] = max(mine[unit], producer)
-        current[instr.unit] = mine
-        producers.append(tuple(taken))
-        known.append(tuple(mine))
-    return Edges(tuple(producers), tuple(known))
+def _scan(logs: dict[Unit, Log], region: Region, unit: Unit, latest: list[int]) -> None:
+    """Raise ``latest`` to the last instruction of every other unit that touched some byte of ``region``."""
+    for other, log in logs.items():
+        if other is not unit and log.newest > latest[other] + 1:
+            latest[other] = max(latest[other], log.latest(region, latest[other] + 1) - 1)
 
 
-def _overfull(instructions: Sequence[Instr], edges: Edges) -> list[tuple[int, int]]:
+class _Reduction:
+    """Keeps an edge only when what is known through earlier edges does not imply it.
+
+    ``current`` is, per unit, what its latest instruction knew when it started: the highest index of every unit that
+    has landed by then, or -1.
+    """
+
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self.current: list[tuple[int, ...]] = [(-1,) * len(Unit) for _ in Unit]
+        self._units = units
+        self._producers: list[tuple[int, ...]] = []
+        self._known: list[tuple[int, ...]] = []
+
+    def take(self, wanted: Iterable[int]) -> None:
+        """The next instruction must wait for those ``wanted``; latest producers first."""
+        unit = self._units[len(self._known)]
+        mine, taken = list(self.current[unit]), []
+        for producer in sorted(wanted, reverse=True):
+            giver = self._units[producer]
+            if mine[giver] < producer:
+                taken.append(producer)
+                mine = list(map(max, mine, self._known[producer]))
+                mine[giver] = max(mine[giver], producer)
+        known = self.current[unit] = tuple(mine) if taken else self.current[unit]
+        self._producers.append(tuple(taken))
+        self._known.append(known)
+
+    def edges(self) -> Edges:
+        return Edges(tuple(self._producers), tuple(self._known))
+
+
+def _overfull(units: Sequence[Unit], edges: Edges) -> list[tuple[int, int]]:
     """(instruction, earlier one it must wait for) wherever a counter could exceed its limit under some timing."""
     given: dict[tuple[Unit, Unit], list[tuple[int, int]]] = {}
     for consumer, producers in enumerate(edges.producers):
         for producer in producers:
-            pair = (instructions[producer].unit, instructions[consumer].unit)
+            pair = (units[producer], units[consumer])
             given.setdefault(pair, []).append((producer, consumer))
     late: list[tuple[int, int]] = []
     for (_, to), pairs in given.items():

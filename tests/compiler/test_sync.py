@@ -42,9 +42,10 @@ def test_random_streams_do_not_race():
         )
         seen["tokens"] += len(all_pairs(program))
         seen["conflicts"] += len(clashing)
+        assert set(all_pairs(program)) <= set(clashing)  # nobody waits for bytes that he does not touch
 
     compare()
-    assert seen["conflicts"] > seen["tokens"] > 300  # some orders follow from others
+    assert seen["conflicts"] > seen["tokens"] > 250  # some orders follow from others
 
 
 @settings(deadline=None, derandomize=True, max_examples=150)
@@ -92,7 +93,7 @@ def test_a_hand_written_stream():
         pytest.param("interleaved", 603, id="interleaved"),
         pytest.param("loads first", 90, id="loads first"),
         pytest.param("gemms", 603, id="gemms"),
-        pytest.param("back and forth", 1162, id="back and forth"),
+        pytest.param("back and forth", 1199, id="back and forth"),
     ],
 )
 def test_a_counter_never_exceeds_its_limit(stream, tokens):
@@ -144,7 +145,7 @@ def known_before(program):
 
 
 def loads(memory=Memory.UB) -> list[Instr]:
-    return [Load(memory=memory, dram=4 * i, local=4 * i, run=4) for i in range(COUNT)]
+    return [Load(memory=memory, dram=max(0, 4 * i - 4), local=4 * i, run=4) for i in range(COUNT)]
 
 
 def movs() -> list[Instr]:
@@ -168,5 +169,5 @@ STREAMS = {
     "interleaved": lambda: interleaved(movs()),
     "loads first": lambda: [*loads(), *movs()],
     "gemms": lambda: interleaved(gemms()),
-    "back and forth": lambda: interleaved(stores()),  # each load is read by a store over its own source
+    "back and forth": lambda: interleaved(stores()),  # each load is read by a store over the source of the next one
 }
