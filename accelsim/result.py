@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 import zipfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -36,7 +37,8 @@ class Result:
     ``outputs`` holds every int8 output tensor by name, (batch, h, w, c), and, when the network ends in softmax,
     ``probabilities`` float32 (batch, classes), or (batch, h, w, c) where an image gives several pixels; empty for a
     timing-only run. ``trace`` is None at level ``functional``. ``mismatch`` is the first difference from the golden
-    model, None when there is none.
+    model, None when there is none. A timing-only run that found its program in the cache has it without constants;
+    ``complete`` then compiles the whole one.
     """
 
     report: dict[str, Any]
@@ -46,6 +48,7 @@ class Result:
     trace: Trace | None = None
     labels: list[str] | None = None
     mismatch: MismatchError | None = None
+    complete: Callable[[], Program] | None = None
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -84,7 +87,7 @@ class Result:
     def _write_files(self, folder: Path) -> None:
         (folder / REPORT).write_text(json.dumps(self.report, indent=2) + "\n", encoding="utf-8", newline="\n")
         (folder / MACHINE).write_text(dump_arch(self.arch), encoding="utf-8", newline="\n")
-        save_program(self.program, folder / PROGRAM)
+        save_program(self.program if self.complete is None else self.complete(), folder / PROGRAM)
         if self.outputs:
             # Not numpy.savez: it takes names as keyword arguments, and a tensor may be called "file".
             with zipfile.ZipFile(folder / OUTPUTS, "w") as archive:

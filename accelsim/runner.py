@@ -15,23 +15,26 @@ from numpy.typing import NDArray
 
 from accelsim.arch import Arch
 from accelsim.bundled import resolve
+from accelsim.cache import Cache
+from accelsim.compiler.aim import Aim
 from accelsim.compiler.pipeline import Compiled, Observer, compile_network
 from accelsim.errors import CapacityError, ConfigError, GraphError, MismatchError
 from accelsim.execution import check_options, execute, loaded_into, outputs_of, run_program, run_time
 from accelsim.hw.machine import simulate as simulate_tasks
 from accelsim.isa.effects import tasks
-from accelsim.isa.program import Program, program_hash
+from accelsim.isa.program import Program
 from accelsim.machine_file import load_arch
 from accelsim.nn import golden
 from accelsim.nn.dataset import given_feeds
-from accelsim.nn.facts import layer_facts, network_facts
 from accelsim.nn.forward import forward
 from accelsim.nn.graph import QGraph, QReshape, QSoftmax
 from accelsim.nn.liveness import liveness
 from accelsim.nn.loader import Network, load_network
 from accelsim.nn.scales import dequantize, quantize_values
+from accelsim.prepared import Prepared, find, time_key
 from accelsim.report import build_report
 from accelsim.result import Result, first_mismatch, refuse_unobserved
+from accelsim.trace import Trace
 
 __all__ = ["compile_file", "evaluate", "execute", "open_network", "run"]
 
@@ -70,6 +73,7 @@ def run(
     level: str = "cycle",
     timing_only: bool = False,
     input: NDArray[Any] | Mapping[str, NDArray[Any]] | None = None,
+    cache: bool = True,
 ) -> Result:
     """Compile and simulate a workload and check every layer bit for bit.
 
@@ -77,8 +81,9 @@ def run(
     ``input`` is float32 (batch, h, w, c), or such arrays by name for a network with several inputs, else the
     workload's own images, ``batch`` of them (1). ``level`` is ``cycle`` (values and time), ``functional`` (values
     alone) or ``pe`` (values and time of every gemm from the registers of the array: equal to ``cycle``, and slow);
-    ``timing_only`` leaves the values out. Raises an AccelsimError for wrong input; a difference from the golden model
-    is not raised but reported (``report["bit_exact"]``, ``mismatch``).
+    ``timing_only`` leaves the values out. ``cache`` keeps what the compiler found for later runs (see
+    ``accelsim.cache``). Raises an AccelsimError for wrong input; a difference from the golden model is not raised but
+    reported (``report["bit_exact"]``, ``mismatch``).
     """
     clock = Clock()
     check_options(level, objective, timing_only)
@@ -86,11 +91,11 @@ def run(
     machine = load_arch(arch, dict(set or {}))
     network = open_network(workload)
     feeds = network.feeds(batch or 1) if input is None else given_feeds(input, network.graph.inputs, batch)
-    with _placed(network):
-        graph = network.quantize()
-        size = len(feeds[graph.input])
-        compiled: Compiled = clock.measure("compile_s", lambda: _compile(graph, machine, size))
-    return _simulate(network, graph, compiled, machine, feeds, level, timing_only, clock)
+    size = len(feeds[network.graph.inputs[0][0]])
+    job = _Job(network, machine, size, objective, Cache() if cache else None, clock)
+    if timing_only:
+        return job.time(level)
+    return job.values(feeds, level)
 
 
 def open_network(workload: str | Path) -> Network:
@@ -106,6 +111,7 @@ def compile_file(
     batch: int = 1,
     objective: str = "cycles",
     dump: Observer | None = None,
+    cache: bool = True,
 ) -> Program:
     """Compile a workload; ``dump(stage, text)`` receives the text form of every stage."""
     check_options("cycle", objective, False)
@@ -113,7 +119,7 @@ def compile_file(
     machine = load_arch(arch, dict(set or {}))
     network = open_network(workload)
     with _placed(network):
-        return _compile(network.quantize(), machine, batch, dump).program
+        return compile_for(network.quantize(), machine, batch, objective, Cache() if cache else None, dump).program
 
 
 def evaluate(
@@ -150,7 +156,7 @@ def evaluate(
         size = len(inputs[graph.input])
         if size not in programs:
             with _placed(network):
-                programs[size] = _compile(graph, machine, size).program
+                programs[size] = compile_for(graph, machine, size, "cycles", Cache()).program
         values, _, state = run_program(graph, programs[size], machine, inputs, level)
         wanted = golden.run(graph, inputs)
         got = outputs_of(graph, programs[size], state)
@@ -182,62 +188,113 @@ def _placed(network: Network) -> Iterator[None]:
         raise
 
 
-def _compile(graph: QGraph, machine: Arch, batch: int, observe: Observer | None = None) -> Compiled:
+def compile_for(
+    graph: QGraph,
+    machine: Arch,
+    batch: int,
+    objective: str,
+    cache: Cache | None,
+    observe: Observer | None = None,
+) -> Compiled:
+    """Compile a quantised network with the simulator as judge of the last few plans."""
     return compile_network(
         graph,
         machine,
         batch=batch,
+        aim=Aim(objective=objective),
         observe=observe,
         evaluate=lambda program: simulate_tasks(tasks(program, machine), machine).cycles,
+        cache=cache,
     )
 
 
-def _simulate(
-    network: Network,
-    graph: QGraph,
-    compiled: Compiled,
-    machine: Arch,
-    feeds: Mapping[str, NDArray[np.float32]],
-    level: str,
-    timing_only: bool,
-    clock: Clock,
-) -> Result:
-    program, batch = compiled.program, len(feeds[graph.input])
-    outputs: dict[str, NDArray[Any]] = {}
-    labels, mismatch, bit_exact, alive = None, None, None, None
-    if timing_only:
-        trace = clock.measure("simulate_s", lambda: run_time(program, machine, level))
-    else:
-        inputs = _quantized(graph, feeds)
-        values, trace, state = clock.measure("simulate_s", lambda: run_program(graph, program, machine, inputs, level))
-        wanted = clock.measure("golden_s", lambda: golden.run(graph, inputs))
-        outputs |= outputs_of(graph, program, state)
+@dataclass(slots=True)
+class _Job:
+    """One network on one machine."""
+
+    network: Network
+    machine: Arch
+    batch: int
+    objective: str
+    cache: Cache | None
+    clock: Clock
+
+    def compile(self) -> tuple[QGraph, Prepared]:
+        """Quantise and compile."""
+        with _placed(self.network):
+            graph = self.network.quantize()
+            compiled = self.clock.measure(
+                "compile_s", lambda: compile_for(graph, self.machine, self.batch, self.objective, self.cache)
+            )
+        return graph, Prepared.of(compiled, graph, self.batch)
+
+    def time(self, level: str) -> Result:
+        """Time alone: values and so weights are needed only if this network was not compiled before."""
+        key = time_key(self.network.digest(), self.machine, (self.batch, self.objective)) if self.cache else ""
+        prepared = find(self.cache, key)
+        if prepared is None:
+            prepared = self.compile()[1]
+            if self.cache is not None:
+                self.cache.write(key, prepared.pack())
+        program = prepared.program
+        trace = self.clock.measure("simulate_s", lambda: run_time(program, self.machine, level))
+        complete = None if prepared.constants else lambda: self.compile()[1].program
+        return Result(
+            report=self.report(prepared, trace, level, timing_only=True), outputs={}, program=program,
+            arch=self.machine, trace=trace, complete=complete,
+        )  # fmt: skip
+
+    def values(self, feeds: Mapping[str, NDArray[np.float32]], level: str) -> Result:
+        """Values, and time unless ``level`` leaves it out, compared with the golden model."""
+        graph, prepared = self.compile()
+        program, inputs = prepared.program, _quantized(graph, feeds)
+        values, trace, state = self.clock.measure(
+            "simulate_s", lambda: run_program(graph, program, self.machine, inputs, level)
+        )
+        wanted = self.clock.measure("golden_s", lambda: golden.run(graph, inputs))
+        outputs = outputs_of(graph, program, state)
         mismatch = _compare(graph, values, wanted, outputs)
-        bit_exact = mismatch is None
         alive = liveness(graph, wanted)
-        labels = _classify(network, graph, outputs)
-    report = build_report(
-        workload=network.name,
-        arch=machine,
-        program_hash=program_hash(program),
-        instructions=len(program.instructions),
-        trace=trace,
-        layers=program.layers,
-        layer_of=program.layer_of,
-        facts=layer_facts(graph, batch),
-        network=network_facts(graph, batch),
-        packing=compiled.packing,
-        bit_exact=bit_exact,
-        host=clock.report(),
-        version=version("accelsim"),
-        fused=compiled.fused,
-        loaded_into=loaded_into(program, machine),
-        liveness=alive,
-        options={"batch": batch, "level": level, "timing_only": timing_only, "objective": "cycles"},
-    )
-    return Result(
-        report=report, outputs=outputs, program=program, arch=machine, trace=trace, labels=labels, mismatch=mismatch
-    )
+        labels = _classify(self.network, graph, outputs)
+        report = self.report(prepared, trace, level, alive=alive, bit_exact=mismatch is None)
+        return Result(
+            report=report, outputs=outputs, program=program, arch=self.machine, trace=trace, labels=labels,
+            mismatch=mismatch,
+        )  # fmt: skip
+
+    def report(
+        self,
+        prepared: Prepared,
+        trace: Trace | None,
+        level: str,
+        *,
+        timing_only: bool = False,
+        alive: Mapping[str, tuple[float, float]] | None = None,
+        bit_exact: bool | None = None,
+    ) -> dict[str, Any]:
+        """The run as JSON data."""
+        program = prepared.program
+        return build_report(
+            workload=self.network.name,
+            arch=self.machine,
+            program_hash=prepared.program_hash,
+            instructions=len(program.instructions),
+            trace=trace,
+            layers=program.layers,
+            layer_of=program.layer_of,
+            facts=prepared.facts,
+            network=prepared.network,
+            packing=prepared.packing,
+            bit_exact=bit_exact,
+            host=self.clock.report(),
+            version=version("accelsim"),
+            fused=prepared.fused,
+            loaded_into=loaded_into(program, self.machine),
+            liveness=alive,
+            options={
+                "batch": self.batch, "level": level, "timing_only": timing_only, "objective": self.objective
+            },
+        )  # fmt: skip
 
 
 def _quantized(graph: QGraph, feeds: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.int8]]:

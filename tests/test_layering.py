@@ -36,17 +36,19 @@ ALLOWED = {
     "occupancy": {"arch", "isa", "trace"},
     "perfetto": {"arch", "isa", "occupancy", "trace"},
     "hw": {"hw", "errors", "arch", "dram_arch", "isa.protocol", "timing", "trace"},
-    "compiler": {"compiler", "errors", "arch", "isa", "timing", "nn.graph", "nn.shapes"},
+    "cache": set(),
+    "compiler": {"compiler", "cache", "errors", "arch", "isa", "timing", "nn.graph", "nn.shapes"},
+    "prepared": {"arch", "cache", "compiler", "errors", "isa", "nn.facts", "nn.graph"},
     "report": {"arch", "cyclesplit", "isa.protocol", "trace", "verdict"},
     "execution": {"arch", "errors", "hw", "isa", "nn.dataset", "nn.feeds", "nn.graph", "nn.scales",
                   "spelling", "trace"},
     "result": {"arch", "errors", "isa", "machine_file", "nn.dataset", "perfetto", "report", "trace"},
     "runner": {
-        "arch", "bundled", "compiler", "errors", "execution", "hw", "isa", "machine_file", "nn", "numerics", "report",
-        "result", "trace", "yamlio",
+        "arch", "bundled", "cache", "compiler", "errors", "execution", "hw", "isa", "machine_file", "nn", "numerics",
+        "prepared", "report", "result", "trace", "yamlio",
     },
-    "cli": {"cli", "arch", "bundled", "errors", "isa", "machine_file", "machine_schema", "nn", "perfetto", "report",
-            "result", "runner", "spelling", "trace"},
+    "cli": {"cli", "arch", "bundled", "cache", "errors", "isa", "machine_file", "machine_schema", "nn", "perfetto",
+            "report", "result", "runner", "spelling", "trace"},
     "__main__": {"cli"},
     "__init__": {"arch", "machine_file", "nn", "report", "result", "runner"},
 }  # fmt: skip
@@ -60,7 +62,7 @@ LIBRARIES = {
     "rich": {"cli/tables"},
     "matplotlib": set(),
     "numpy": {"numerics", "isa", "nn", "timing", "cyclesplit", "trace", "hw", "compiler", "report", "result",
-              "execution", "runner", "cli", "verdict", "occupancy", "perfetto"},
+              "execution", "prepared", "runner", "cli", "verdict", "occupancy", "perfetto"},
 }  # fmt: skip
 """Third-party libraries and the only modules or packages that may import them."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from accelsim.cli.base import Commands
+from accelsim.cli.caches import cache_commands
 from accelsim.cli.imports import import_files
 from accelsim.cli.info import list_files, schema
 from accelsim.cli.programs import assemble, check, compile_program, disassemble, execute
@@ -25,5 +26,8 @@ def main(debug: bool) -> None:
     """
 
 
-for _command in (run, compile_program, execute, assemble, disassemble, check, list_files, schema, import_files):
+_COMMANDS = (
+    run, compile_program, execute, assemble, disassemble, check, list_files, schema, import_files, cache_commands,
+)  # fmt: skip
+for _command in _COMMANDS:
     main.add_command(_command)

@@ -89,7 +89,10 @@ def machine_options(command: _F) -> _F:
 
 
 def compile_options(command: _F) -> _F:
-    """``--batch`` and ``--objective``."""
+    """``--batch``, ``--objective`` and ``--no-cache``."""
+    command = click.option(
+        "--no-cache", "cache", flag_value=False, default=True, help="Neither use nor keep plans of other runs."
+    )(command)
     command = click.option(
         "--objective", type=click.Choice(["cycles"]), default="cycles", show_default=True, help="What to minimise."
     )(command)

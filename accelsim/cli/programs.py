@@ -47,6 +47,7 @@ def compile_program(
     settings: tuple[str, ...],
     batch: int | None,
     objective: str,
+    cache: bool,
     output: str | None,
     dump: str | None,
 ) -> None:
@@ -60,7 +61,7 @@ def compile_program(
     stages: dict[str, str] = {}
     with progress(f"compiling {workload} for {machine.name} ..."):
         program = runner.compile_file(
-            workload, arch=machine, batch=batch or 1, objective=objective, dump=stages.__setitem__
+            workload, arch=machine, batch=batch or 1, objective=objective, dump=stages.__setitem__, cache=cache
         )
     text = _stage(dump, stages) if dump is not None else None
     if target is not None:

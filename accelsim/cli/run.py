@@ -51,6 +51,7 @@ def run(
     settings: tuple[str, ...],
     batch: int | None,
     objective: str,
+    cache: bool,
     level: str,
     timing_only: bool,
     input_file: str | None,
@@ -81,7 +82,7 @@ def run(
     with progress(f"running {workload} on {machine.name} ..."), relocated({"input": f"--input {input_file}"}):
         result = runner.run(
             workload, arch=machine, batch=batch, objective=objective, level=level,
-            timing_only=timing_only, input=images,
+            timing_only=timing_only, input=images, cache=cache,
         )  # fmt: skip
     if out is not None:
         result.save(out)

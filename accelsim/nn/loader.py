@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,15 @@ class Network:
     dataset: Dataset | None
     seed: int
     places: Mapping[str, str]
+    files: tuple[Path, ...]  # the workload file and those it names
+
+    def digest(self) -> str:
+        """A hash of everything the int8 network follows from: the content of its files."""
+        total = hashlib.blake2b(digest_size=20)
+        for path in self.files:
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, "blake2b").digest())
+        return total.hexdigest()
 
     def inputs(self, batch: int) -> NDArray[np.float32]:
         """Default values of the first input, float32 (batch, h, w, c); most networks have one."""
@@ -80,9 +90,11 @@ def load_network(path: str | Path, *, trained: bool = True) -> Network:
     mistakes.finish()
     places = {keys.name: document.located(("inputs", i)) for i, keys in enumerate(file.inputs or ())}
     places |= {keys.name: document.located(("layers", i)) for i, keys in enumerate(file.layers)}
+    named = (file.weights, file.dataset.file if file.dataset else None, file.calibration.file)
     return Network(
         name=graph.name, path=str(path), graph=graph, calibration=calibration, method=file.calibration.method,
         classes=tuple(file.classes or ()), dataset=dataset, seed=file.seed, places=places,
+        files=(Path(path), *(Path(path).parent / name for name in named if name is not None)),
     )  # fmt: skip
 
 
