@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Any
 
 from accelsim.dram_arch import COUNT_LIMIT, DramArch, Problem, count_problems, plain
+from accelsim.energy_arch import EnergyArch
 from accelsim.errors import ConfigError
 from accelsim.spelling import suggest
 from accelsim.units import parse_clock, parse_size
@@ -65,6 +66,7 @@ class Arch:
     dram: DramArch
     queue_depth: int  # instructions each unit's queue holds
     prefetch_words: int  # instruction words fetched ahead of dispatch
+    energy: EnergyArch  # changes no cycle
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Arch:
@@ -89,6 +91,7 @@ class Arch:
             dram=DramArch.from_dict(data["dram"], clock_hz),
             queue_depth=data["queue"]["depth"],
             prefetch_words=data["fetch"]["prefetch_words"],
+            energy=EnergyArch.from_dict(data["energy"]),
         )
 
     def replace(self, changes: Mapping[str, Any] | None = None, **more: Any) -> Arch:
@@ -143,7 +146,7 @@ class Arch:
             ("queue.depth", self.queue_depth, 1, COUNT_LIMIT),
             ("fetch.prefetch_words", self.prefetch_words, 1, COUNT_LIMIT),
         )
-        return [*found, *count_problems(counts), *self.dram.problems()]
+        return [*found, *count_problems(counts), *self.dram.problems(), *self.energy.problems()]
 
     def _memory_problems(self) -> list[Problem]:
         cols = max(self.array.cols, 1)
@@ -209,8 +212,8 @@ class Arch:
 
     @property
     def full_hash(self) -> str:
-        """Hash of everything but the name: two machines with equal ``full_hash`` give equal cycles."""
-        values = {k: v for k, v in self.to_dict().items() if k != "name"}
+        """Hash of everything but the name and the energy: machines with equal ``full_hash`` give equal cycles."""
+        values = {k: v for k, v in self.to_dict().items() if k not in ("name", "energy")}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
@@ -228,6 +231,7 @@ class Arch:
             "dram": self.dram.to_dict(),
             "queue": {"depth": self.queue_depth},
             "fetch": {"prefetch_words": self.prefetch_words},
+            "energy": self.energy.to_dict(),
         }
 
 

@@ -11,15 +11,17 @@ from typing import Literal, TypeAlias
 from accelsim.errors import ConfigError
 from accelsim.spelling import closest
 
-Kind: TypeAlias = Literal["configs", "workloads"]
+Kind: TypeAlias = Literal["configs", "workloads", "energy"]
 
 SUFFIX = ".yaml"
-_WORD = {"configs": "machine", "workloads": "workload"}
+_WORD = {"configs": "machine", "workloads": "workload", "energy": "energy table"}
 _PACKAGE = Path(__file__).resolve().parent
 
 
 def folder(kind: Kind) -> Path:
     """The directory of the bundled files of one kind."""
+    if kind == "energy":
+        return folder("configs") / kind
     packed = _PACKAGE / "_bundled" / kind
     # A checkout is told by its pyproject.toml: another "configs" beside an installed package is not ours.
     if not packed.is_dir() and (_PACKAGE.parent / "pyproject.toml").is_file():

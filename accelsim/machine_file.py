@@ -14,6 +14,8 @@ from typing import Any
 
 from accelsim.arch import FOLLOWS_COLS, Arch, flatten, unflatten
 from accelsim.bundled import folder, presets, resolve
+from accelsim.energy_arch import KEYS
+from accelsim.energy_table import read_table
 from accelsim.errors import ConfigError, ConfigErrors
 from accelsim.machine_schema import MachineFile, Settings
 from accelsim.spelling import suggest
@@ -21,7 +23,10 @@ from accelsim.validation import check_data, sort_by_line
 from accelsim.yamlio import Document, dotted, dump_yaml, parse_value, read_document
 
 PRESET = "dram.preset"
+TABLE = "energy.table"
+ENERGY = "energy."
 _FRAME = frozenset({"schema", "extends"})  # keys about the file, not about the machine
+_LISTED = 20  # keys of a group named in a message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +51,20 @@ def load_arch(name_or_path: str | Path | Arch = "edge", set: Mapping[str, Any] |
         layers = _file_layers(resolve(name_or_path, "configs"), errors)
     layers.append(_set_layer(set or {}, layers[0].values, errors))
     arch = _build(layers, errors)
+    errors += _idle_settings(set or {}, arch)
     if errors:
         raise ConfigErrors(sort_by_line(errors))
     return arch
+
+
+def _idle_settings(settings: Mapping[str, Any], arch: Arch) -> list[ConfigError]:
+    """Numbers of the energy table that an option changes although this machine does not use them."""
+    found = []
+    for key, value in settings.items():
+        reason = arch.energy.idle_because(key.removeprefix(ENERGY))
+        if key.startswith(ENERGY) and reason:
+            found.append(ConfigError(f"--set {key}={_as_typed(value)}", key, f"has no effect: {reason}"))
+    return found
 
 
 def dump_arch(arch: Arch) -> str:
@@ -101,7 +117,7 @@ def _build(layers: list[_Layer], errors: list[ConfigError]) -> Arch:
 def _file_layers(path: Path, errors: list[ConfigError]) -> list[_Layer]:
     """The layers of a file and of those it extends, defaults first; mistakes are added to ``errors``."""
     base = read_document(folder("configs") / "base.yaml")
-    known = frozenset({"name", PRESET, *flatten(base.data)})
+    known = frozenset({"name", PRESET, *_table_keys(), *flatten(base.data)})
     chain = [path]
     layers = []
     while True:
@@ -114,6 +130,11 @@ def _file_layers(path: Path, errors: list[ConfigError]) -> list[_Layer]:
     layers.append(_document_layer(base, known, errors))
     layers[0].values.setdefault("name", path.stem)
     return layers[::-1]
+
+
+def _table_keys() -> list[str]:
+    """The keys that ``energy.table`` sets."""
+    return [f"{ENERGY}{key}" for key in ("name", "unit", "node_nm", *KEYS)]
 
 
 def _parent(document: Document, chain: list[Path], errors: list[ConfigError]) -> Path | None:
@@ -146,7 +167,29 @@ def _document_layer(document: Document, known: frozenset[str], errors: list[Conf
     flat = flatten(document.data) if isinstance(document.data, dict) else {}
     bad = {key for key in known if any(key == w or key.startswith(f"{w}.") for w in wrong)}
     values = {key: value for key, value in flat.items() if key in known - bad - _FRAME}
-    return _with_preset(_Layer(values=values, bad=frozenset(bad), error=error), errors)
+    layer = _with_preset(_Layer(values=values, bad=frozenset(bad), error=error), errors)
+    return _with_table(layer, Path(document.path), errors)
+
+
+def _with_table(layer: _Layer, beside: Path, errors: list[ConfigError]) -> _Layer:
+    """The layer with its ``energy.table`` replaced by the numbers of that table, below the layer's own keys."""
+    values = dict(layer.values)
+    name = values.pop(TABLE, None)
+    if name is None:
+        return layer
+    below: dict[str, Any] = {}
+    try:
+        below = read_table(name, beside=beside).settings()
+    except ConfigErrors as mistakes:
+        errors += mistakes.errors
+    except ConfigError as mistake:
+        errors.append(layer.error(TABLE, mistake.problem, mistake.hint))
+
+    def error(key: str, problem: str, hint: str) -> ConfigError:
+        return layer.error(TABLE if key in below and key not in values else key, problem, hint)
+
+    order = {**values, **below}
+    return _Layer(values={**order, **values}, bad=layer.bad, error=error)
 
 
 def _with_preset(layer: _Layer, errors: list[ConfigError]) -> _Layer:
@@ -186,7 +229,7 @@ def _set_layer(settings: Mapping[str, Any], known: Mapping[str, Any], errors: li
     def error(key: str, problem: str, hint: str) -> ConfigError:
         return ConfigError(f"--set {key}={_as_typed(settings[key])}", key, problem, hint)
 
-    allowed = ["name", *(key for key in known if key != "name"), PRESET]
+    allowed = ["name", *(key for key in known if key != "name"), PRESET, TABLE]
     good: dict[str, Any] = {}
     for key, value in settings.items():
         if key in allowed:
@@ -194,14 +237,16 @@ def _set_layer(settings: Mapping[str, Any], known: Mapping[str, Any], errors: li
             continue
         group = [other for other in allowed if other.startswith(f"{key}.")]
         if group:
-            errors.append(error(key, "names a group of keys", f"set one of {', '.join(group)}"))
+            listed = ", ".join(group[:_LISTED]) + (", ..." if len(group) > _LISTED else "")
+            errors.append(error(key, "names a group of keys", f"set one of {listed}"))
         else:
             errors.append(error(key, "unknown key", suggest(key, allowed)))
     _, mistakes = check_data(unflatten(good), Settings)
     bad = {_set_key(good, mistake.keys) for mistake in mistakes}
     errors += [error(_set_key(good, m.keys), m.problem, m.hint) for m in mistakes]
     values = {key: value for key, value in good.items() if key not in bad}
-    return _with_preset(_Layer(values=values, bad=frozenset(bad), error=error), errors)
+    layer = _with_preset(_Layer(values=values, bad=frozenset(bad), error=error), errors)
+    return _with_table(layer, Path(), errors)
 
 
 def _set_key(settings: Mapping[str, Any], keys: Iterable[str | int]) -> str:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from accelsim.arch import ARRAY_LIMIT, FOLLOWS_COLS, MEMORY_BYTES_LIMIT, UB_BANKS_LIMIT
 from accelsim.dram_arch import BURST_LIMIT, COUNT_LIMIT, DEVICE_LIMIT, ROW_LIMIT
+from accelsim.energy_schema import EnergyKeys
 from accelsim.units import parse_clock, parse_rate, parse_size, parse_time_ns
 from accelsim.validation import FileModel
 
@@ -169,6 +170,7 @@ class MachineFile(FileModel):
     dram: DramKeys = Field(ABSENT, description="the DRAM port")
     queue: QueueKeys = Field(ABSENT, description="instruction queues")
     fetch: FetchKeys = Field(ABSENT, description="instruction fetch")
+    energy: EnergyKeys = Field(ABSENT, description="what actions cost and how large parts are")
 
 
 class Settings(MachineFile):

@@ -13,8 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.actions import Counts
 from accelsim.arch import Arch
 from accelsim.cyclesplit import CATEGORIES
+from accelsim.energy_report import Costs, area_section
 from accelsim.isa.protocol import Memory, Unit
 from accelsim.trace import Requester, Trace
 from accelsim.verdict import PortUse, busy, verdict
@@ -61,22 +63,26 @@ def build_report(
     options: Mapping[str, Any] | None = None,
     loaded_into: Sequence[Memory | None] | None = None,
     liveness: Mapping[str, tuple[float, float]] | None = None,
+    actions: Counts | None = None,
 ) -> dict[str, Any]:
     """The report of a run, ready for JSON; the keys are described in ``docs/report.md``.
 
     ``layers`` are the program's layer names in order and ``layer_of`` each instruction's index into them (-1 for
     none). ``facts`` has one entry per layer of the network file, ``network`` is their whole. ``fused`` names the
     host of layers that the compiler merged. ``loaded_into`` is the memory each load instruction fills, so that the
-    verdicts can name the traffic. ``liveness`` are the (saturated, zero) shares of each layer's values, by name.
-    Without ``trace`` (values only) every cycle and traffic field is None.
+    verdicts can name the traffic, ``actions`` what each instruction does. ``liveness`` are the (saturated, zero) shares
+    of each layer's values, by name. Without ``trace`` (values only) every cycle and traffic field is None, without it
+    or ``actions`` every energy field.
     """
     measured = _layer_measurements(arch, trace, layers, layer_of, loaded_into)
+    costs = Costs.of(arch, trace, actions, layer_of, [measured[name].cycles for name in layers if trace])
+    place = {name: index for index, name in enumerate(layers)}
     rows = []
     for layer in facts:
         merged = layer.host if layer.host != layer.name else (fused or {}).get(layer.name)
         row = _row(arch, layer, merged, measured.get(layer.name), packing.get(layer.name), trace is not None)
         row["saturated"], row["zeros"] = (liveness or {}).get(layer.name, (None, None))
-        rows.append(row)
+        rows.append(row | costs.layer(place.get(layer.name), row["cycles"]))
     report: dict[str, Any] = {
         "schema": SCHEMA,
         "accelsim": version,
@@ -88,8 +94,11 @@ def build_report(
     }
     if options is not None:
         report["options"] = dict(options)
-    report["totals"] = _totals(arch, network, instructions, trace)
+    batch = (options or {}).get("batch", 1)
+    report["totals"] = _totals(arch, network, instructions, trace) | costs.totals(network.macs, batch)
     report["layers"] = rows
+    report["energy"] = costs.section()
+    report["area"] = area_section(arch)
     report["units"] = {unit.name.lower(): _unit(trace, unit) for unit in Unit}
     report["host"] = dict(host)
     return report

@@ -110,6 +110,8 @@ class Result:
         for name, key, got in hashes:
             if report[key] != got:
                 raise ConfigError(str(source / name), "", f"does not belong to {REPORT}: its hash is {got}")
+        if report["arch"] != arch.to_dict():
+            raise ConfigError(str(source / MACHINE), "", f"does not belong to {REPORT}: it is another machine")
         outputs: dict[str, NDArray[Any]] = {}
         if not report["options"]["timing_only"]:
             try:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.actions import count_actions
 from accelsim.arch import Arch
 from accelsim.bundled import resolve
 from accelsim.cache import Cache
@@ -291,6 +292,7 @@ class _Job:
             fused=prepared.fused,
             loaded_into=loaded_into(program, self.machine),
             liveness=alive,
+            actions=count_actions(program.instructions, self.machine),
             options={
                 "batch": self.batch, "level": level, "timing_only": timing_only, "objective": self.objective
             },

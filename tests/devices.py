@@ -1,10 +1,13 @@
-"""DRAM parts of hand-made machines."""
+"""DRAM and energy parts of hand-made machines."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
 from accelsim.dram_arch import DeviceArch, DramArch
+from accelsim.machine_file import load_arch
+
+ENERGY = load_arch("tiny").energy
 
 DEVICE = DeviceArch(
     channels=2,

@@ -47,7 +47,9 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 
 def test_commands_of_this_version() -> None:
-    assert COMMANDS == ["asm", "check", "compile", "disasm", "exec", "import", "list", "run", "schema"]
+    assert COMMANDS == [
+        "asm", "cache", "check", "compile", "disasm", "energy", "exec", "import", "list", "run", "schema",
+    ]  # fmt: skip
 
 
 def test_python_m_accelsim() -> None:

@@ -21,12 +21,16 @@ ALLOWED = {
     "spelling": set(),
     "units": {"spelling"},
     "dram_arch": {"spelling", "units"},
-    "arch": {"dram_arch", "errors", "spelling", "units"},
+    "energy_arch": {"dram_arch", "spelling", "units"},
+    "arch": {"dram_arch", "energy_arch", "errors", "spelling", "units"},
     "bundled": {"errors", "spelling"},
     "yamlio": {"errors"},
     "validation": {"errors", "spelling", "yamlio"},
-    "machine_schema": {"arch", "dram_arch", "units", "validation"},
-    "machine_file": {"arch", "bundled", "errors", "machine_schema", "spelling", "validation", "yamlio"},
+    "energy_schema": {"energy_arch", "spelling", "units", "validation"},
+    "energy_table": {"bundled", "energy_arch", "energy_schema", "errors", "spelling", "validation", "yamlio"},
+    "machine_schema": {"arch", "dram_arch", "energy_schema", "units", "validation"},
+    "machine_file": {"arch", "bundled", "energy_arch", "energy_table", "errors", "machine_schema", "spelling",
+                     "validation", "yamlio"},
     "isa": {"isa", "errors", "numerics", "arch", "spelling"},
     "nn": {"nn", "errors", "numerics", "spelling", "validation", "yamlio"},
     "timing": {"arch", "dram_arch", "isa"},
@@ -37,18 +41,23 @@ ALLOWED = {
     "perfetto": {"arch", "isa", "occupancy", "trace"},
     "hw": {"hw", "errors", "arch", "dram_arch", "isa.protocol", "timing", "trace"},
     "cache": set(),
-    "compiler": {"compiler", "cache", "errors", "arch", "isa", "timing", "nn.graph", "nn.shapes"},
+    "compiler": {"compiler", "cache", "energy", "errors", "arch", "isa", "timing", "nn.graph", "nn.shapes"},
     "prepared": {"arch", "cache", "compiler", "errors", "isa", "nn.facts", "nn.graph"},
-    "report": {"arch", "cyclesplit", "isa.protocol", "trace", "verdict"},
+    "actions": {"arch", "isa", "timing"},
+    "energy": {"actions", "arch", "energy_arch", "isa"},
+    "area": {"arch", "energy", "energy_arch", "isa"},
+    "power": {"actions", "arch", "energy", "timing", "trace"},
+    "energy_report": {"actions", "arch", "area", "energy", "energy_arch", "power", "trace"},
+    "report": {"actions", "arch", "cyclesplit", "energy_report", "isa.protocol", "trace", "verdict"},
     "execution": {"arch", "errors", "hw", "isa", "nn.dataset", "nn.feeds", "nn.graph", "nn.scales",
                   "spelling", "trace"},
     "result": {"arch", "errors", "isa", "machine_file", "nn.dataset", "perfetto", "report", "trace"},
     "runner": {
-        "arch", "bundled", "cache", "compiler", "errors", "execution", "hw", "isa", "machine_file", "nn", "numerics",
-        "prepared", "report", "result", "trace", "yamlio",
+        "actions", "arch", "bundled", "cache", "compiler", "energy", "errors", "execution", "hw", "isa", "machine_file",
+        "nn", "numerics", "prepared", "report", "result", "trace", "yamlio",
     },
-    "cli": {"cli", "arch", "bundled", "cache", "errors", "isa", "machine_file", "machine_schema", "nn", "perfetto",
-            "report", "result", "runner", "spelling", "trace"},
+    "cli": {"cli", "arch", "bundled", "cache", "energy_arch", "energy_report", "energy_table", "errors", "isa",
+            "machine_file", "machine_schema", "nn", "perfetto", "report", "result", "runner", "spelling", "trace"},
     "__main__": {"cli"},
     "__init__": {"arch", "machine_file", "nn", "report", "result", "runner"},
 }  # fmt: skip
@@ -57,12 +66,12 @@ ALLOWED = {
 LIBRARIES = {
     "simpy": {"hw"},
     "yaml": {"yamlio"},
-    "pydantic": {"validation", "machine_schema", "nn/schema"},
+    "pydantic": {"validation", "machine_schema", "energy_schema", "nn/schema"},
     "click": {"cli"},
     "rich": {"cli/tables"},
     "matplotlib": set(),
     "numpy": {"numerics", "isa", "nn", "timing", "cyclesplit", "trace", "hw", "compiler", "report", "result",
-              "execution", "prepared", "runner", "cli", "verdict", "occupancy", "perfetto"},
+              "execution", "prepared", "runner", "cli", "verdict", "occupancy", "perfetto", "actions", "energy", "power"},
 }  # fmt: skip
 """Third-party libraries and the only modules or packages that may import them."""
 
@@ -183,7 +192,8 @@ def test_errors_are_not_hidden(path: Path) -> None:
 def test_oracles_use_nothing_they_judge() -> None:
     """Oracles may know the shared types and declared effects (which have a witness), never code that computes."""
     judged = {"timing", "hw", "compiler", "nn.golden", "nn.quantize", "nn.scales", "nn.tables", "isa.semantics",
-              "isa.functional", "isa.check", "isa.races", "isa.order", "numerics", "trace", "cyclesplit"}  # fmt: skip
+              "isa.functional", "isa.check", "isa.races", "isa.order", "numerics", "trace", "cyclesplit",
+              "actions", "energy", "area", "power", "energy_table", "energy_report"}  # fmt: skip
     for path in sorted((Path(__file__).parent / "oracles").glob("*.py")):
         for found in imports(path):
             package, _, name = found.module.partition(".")

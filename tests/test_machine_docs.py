@@ -21,6 +21,9 @@ def keys_table() -> str:
     defaults = flatten(read_document(folder("configs") / "base.yaml").data)
     rows = ["| key | values | default | meaning |", "|---|---|---|---|"]
     for name, entry in schema["properties"].items():
+        if name == "energy":
+            rows.append(f"| `energy` | keys of [energy.md](energy.md) |  | {entry['description']} |")
+            continue
         group = schema["$defs"].get(entry.get("$ref", "").rpartition("/")[2])
         if group is None:
             rows.append(row(name, entry, entry["description"], defaults))

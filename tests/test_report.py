@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.arch import Arch
+from accelsim.area import area_mm2
 from accelsim.machine_file import load_arch
 from accelsim.report import TABLE_HEADER, bound, build_report, table, utilization
 from accelsim.trace import ArrayPhases, Kind, Trace
@@ -87,7 +88,8 @@ def test_totals(arch: Arch) -> None:
     assert got["totals"] == {
         "cycles": 100, "macs": 800, "utilization": 800 / (16 * 100), "bound_cycles": 50, "bound_by": "array",
         "instructions": 5, "dram_read_bytes": 16 * 13, "dram_write_bytes": 16 * 2, "fetch_bytes": 160,
-        "energy_pj": None, "time_us": 0.2, "area_mm2": None,
+        "energy_pj": None, "energy_per_inference_pj": None, "power_w": None, "tops": None, "tops_per_w": None,
+        "edp_js": None, "time_us": 0.2, "area_mm2": sum(area_mm2(arch).values()),
     }  # fmt: skip
 
 
@@ -97,7 +99,7 @@ def test_layers_share_the_cycles_and_fused_ones_name_their_host(arch: Arch) -> N
     assert conv == {
         "name": "conv", "kind": "conv", "host": None, "cycles": 60, "macs": 800, "utilization": 800 / (16 * 60),
         "bound_cycles": 50, "bound_by": "array", "dram_read_bytes": 48, "dram_write_bytes": 0, "energy_pj": None,
-        "packing": "row", "cycle_split": {
+        "energy": None, "power_w": None, "packing": "row", "cycle_split": {
             "array": 12, "weight_load": 4, "alu": 15, "dram": 18, "fill_drain": 9, "store": 0, "dispatch": 2,
         },
         # Three bursts of four cycles, each of ten fetch bursts four cycles; the alu is busy from 45 to 59.

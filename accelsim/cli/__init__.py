@@ -9,6 +9,7 @@ import click
 
 from accelsim.cli.base import Commands
 from accelsim.cli.caches import cache_commands
+from accelsim.cli.energy import energy
 from accelsim.cli.imports import import_files
 from accelsim.cli.info import list_files, schema
 from accelsim.cli.programs import assemble, check, compile_program, disassemble, execute
@@ -27,7 +28,8 @@ def main(debug: bool) -> None:
 
 
 _COMMANDS = (
-    run, compile_program, execute, assemble, disassemble, check, list_files, schema, import_files, cache_commands,
+    run, compile_program, execute, assemble, disassemble, check, energy, list_files, schema, import_files,
+    cache_commands,
 )  # fmt: skip
 for _command in _COMMANDS:
     main.add_command(_command)

@@ -11,12 +11,16 @@ from accelsim.cli.base import json_text
 
 @click.command("list")
 def list_files() -> None:
-    """List the bundled machines and workloads."""
+    """List the bundled machines, energy tables and workloads."""
     from accelsim.bundled import available
 
-    machines, workloads = available("configs"), available("workloads")
-    width = max(len(name) for name in (*machines, *workloads))
-    for title, files in (("Machines (--arch NAME)", machines), ("Workloads (accelsim run NAME)", workloads)):
+    groups = (
+        ("Machines (--arch NAME)", available("configs")),
+        ("Energy tables (--set energy.table=NAME)", available("energy")),
+        ("Workloads (accelsim run NAME)", available("workloads")),
+    )
+    width = max(len(name) for _, files in groups for name in files)
+    for title, files in groups:
         click.echo(f"{title}:")
         for name, path in files.items():
             click.echo(f"  {name:<{width}}  {_summary(path)}".rstrip())

@@ -122,6 +122,7 @@ def _evaluate(workload: str, machine: Arch, json_file: str | None, batch: int | 
 
 def _print_report(result: Result, machine: Arch) -> None:
     from accelsim.cli.tables import print_table, print_verdicts
+    from accelsim.energy_report import energy_line
     from accelsim.report import TABLE_HEADER, table
 
     report, labels = result.report, result.labels
@@ -139,6 +140,8 @@ def _print_report(result: Result, machine: Arch) -> None:
             f"{totals['cycles']:,} cycles = {totals['time_us']:,.2f} us, {ratio:.2f}x the bound of "
             f"{totals['bound_cycles']:,}; {totals['instructions']:,} instructions"
         )
+    if report["energy"] is not None:
+        click.echo(energy_line(report))
     times = ", ".join(f"{key.removesuffix('_s')} {seconds:.2f} s" for key, seconds in report["host"].items())
     click.echo(f"on this computer: {times}")
     if labels:

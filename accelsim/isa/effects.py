@@ -13,6 +13,7 @@ from accelsim.isa.banks import bank_mask
 from accelsim.isa.instructions import Alu, AluOp, Gemm, Halt, Instr, Load, Operand, Store, Sync, members
 from accelsim.isa.program import Program
 from accelsim.isa.protocol import (
+    Arithmetic,
     ArrayWork,
     Effects,
     FillWork,
@@ -28,6 +29,12 @@ from accelsim.isa.protocol import (
 
 LUT_BYTES = 256
 _MEMORIES = tuple(Memory)
+_ARITHMETIC = {
+    AluOp.MUL: Arithmetic.MULTIPLY,
+    AluOp.MAC: Arithmetic.MAC,
+    AluOp.RQ: Arithmetic.REQUANTIZE,
+    AluOp.LUT: Arithmetic.LOOKUP,
+}
 
 
 def effects(instr: Instr, arch: Arch) -> Effects:
@@ -154,7 +161,8 @@ def _alu(instr: Alu, arch: Arch) -> Effects:
     if instr.operand == Operand.PARAM:
         reads.append(_param(instr, arch))
     steps = instr.m0 * instr.m1 * instr.r0 * instr.r1
-    return Effects(reads=tuple(reads), writes=(target,), alu_ops=steps * instr.n)
+    kind = _ARITHMETIC.get(AluOp(instr.op), Arithmetic.ADD)
+    return Effects(reads=tuple(reads), writes=(target,), alu_ops=steps * instr.n, arithmetic=kind)
 
 
 def _vector(memory: Memory, first: int, n: int, pitch: int, loops: tuple[tuple[int, int], ...]) -> Region:

@@ -33,6 +33,17 @@ class Memory(IntEnum):
     DRAM = 4
 
 
+class Arithmetic(IntEnum):
+    """What the lanes of an alu do in a row step; adds, comparisons, shifts and moves count as one kind."""
+
+    NONE = 0
+    ADD = 1
+    MULTIPLY = 2
+    MAC = 3
+    REQUANTIZE = 4
+    LOOKUP = 5
+
+
 class Region(NamedTuple):
     """Bytes ``start + i*stride_i + ... + [0, run)`` of one memory, for every loop index ``0 <= i < count``.
 
@@ -60,6 +71,7 @@ class Effects(NamedTuple):
     writes: tuple[Region, ...] = ()
     macs: int = 0  # rows x k x n of a gemm, padding lanes included
     alu_ops: int = 0  # lanes x row steps of an alu
+    arithmetic: Arithmetic = Arithmetic.NONE  # what kind those are
 
 
 @dataclass(frozen=True, slots=True)

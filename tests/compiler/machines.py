@@ -7,7 +7,7 @@ from fractions import Fraction
 from hypothesis import strategies as st
 
 from accelsim.arch import AluArch, Arch, ArrayArch
-from tests.devices import flat_dram
+from tests.devices import ENERGY, flat_dram
 
 
 @st.composite
@@ -34,4 +34,5 @@ def machines(draw: st.DrawFn) -> Arch:
         ),
         queue_depth=draw(st.sampled_from([1, 2, 16])),
         prefetch_words=draw(st.sampled_from([2, 16])),
+        energy=ENERGY,
     )  # fmt: skip

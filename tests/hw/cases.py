@@ -20,7 +20,7 @@ from accelsim.isa.protocol import (
     VectorWork,
     Work,
 )
-from tests.devices import flat_dram
+from tests.devices import ENERGY, flat_dram
 
 
 def machine(
@@ -56,6 +56,7 @@ def machine(
         ),
         queue_depth=depth,
         prefetch_words=prefetch,
+        energy=ENERGY,
     )
 
 

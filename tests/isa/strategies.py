@@ -14,7 +14,7 @@ from accelsim.isa.instructions import Alu, AluOp, Gemm, Halt, Instr, Load, Opera
 from accelsim.isa.program import Program
 from accelsim.isa.protocol import Memory
 from accelsim.isa.state import MachineState, memory_bytes
-from tests.devices import flat_dram
+from tests.devices import ENERGY, flat_dram
 
 DRAM_BYTES = 300
 FILLS = ("random", "all 127", "all -128", "zero", "small", "poison")
@@ -39,6 +39,7 @@ def small_arch(
         dram=flat_dram(bytes_per_cycle=Fraction(4), latency=10, burst_bytes=16, outstanding=4),
         queue_depth=16,
         prefetch_words=16,
+        energy=ENERGY,
     )
 
 
