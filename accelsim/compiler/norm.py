@@ -71,24 +71,35 @@ def _piece(
 
 
 def _gemms(s: Emitter, op: LrnOp, piece: Tile, band: Band, squares: View, acc: int) -> None:
-    rows, cols = band.depth, s.arch.array.cols
-    start, new = s.wgt.get((op.name, "band", *band_form(band)), rows)
+    """The sums of a band; its weights are loaded part by part when WGT does not hold them all."""
+    at, row = squares.at(piece.row, piece.col) + band.start, 0
+    for k, count in tiles(band, s.arch):
+        per = count if band.depth <= s.arch.wgt_rows else max(1, s.arch.wgt_rows // k)
+        for first in range(0, count, per):
+            part = min(per, count - first)
+            s.stream.add(
+                Gemm(
+                    overwrite=int(row == 0), k=k, n=band.count, wgt=_band_row(s, op, band, row, k * part), x=at + row,
+                    a=acc, r0=part, xr0=k if part > 1 else 0,
+                    m0=piece.cols, xm0=squares.pixel_pitch if piece.cols > 1 else 0, am0=1 if piece.cols > 1 else 0,
+                    m1=piece.rows, xm1=squares.row_pitch if piece.rows > 1 else 0,
+                    am1=piece.cols if piece.rows > 1 else 0,
+                )
+            )  # fmt: skip
+            row += k * part
+
+
+def _band_row(s: Emitter, op: LrnOp, band: Band, row: int, rows: int) -> int:
+    """WGT row of row ``row`` of a band's weights: all are loaded at once if they fit, else the ``rows`` wanted."""
+    first, count = (0, band.depth) if band.depth <= s.arch.wgt_rows else (row, rows)
+    start, new = s.wgt.get((op.name, "band", *band_form(band), first), count)
     if new:
+        cols = s.arch.array.cols
         s.stream.load_rows(
-            Memory.WGT, dram=s.constants.band(op, band), local=start * cols, rows=rows, run=band.count,
-            dram_pitch=band.count, local_pitch=cols,
+            Memory.WGT, dram=s.constants.band(op, band) + first * band.count, local=start * cols, rows=count,
+            run=band.count, dram_pitch=band.count, local_pitch=cols,
         )  # fmt: skip
-    at = squares.at(piece.row, piece.col) + band.start
-    for number, (k, count) in enumerate(tiles(band, s.arch)):
-        s.stream.add(
-            Gemm(
-                overwrite=int(number == 0), k=k, n=band.count, wgt=start, x=at, a=acc, r0=count,
-                xr0=k if count > 1 else 0, m0=piece.cols, xm0=squares.pixel_pitch if piece.cols > 1 else 0,
-                am0=1 if piece.cols > 1 else 0, m1=piece.rows, xm1=squares.row_pitch if piece.rows > 1 else 0,
-                am1=piece.cols if piece.rows > 1 else 0,
-            )
-        )  # fmt: skip
-        start, at = start + k * count, at + k * count
+    return start + row - first
 
 
 def _factors(s: Emitter, op: LrnOp, group: Sequence[Band], pixels: int, acc: int, at: int) -> None:
