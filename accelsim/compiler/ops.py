@@ -52,9 +52,11 @@ class Window:
         return min(self.in_h, (stop - 1) * self.stride[0] - self.pads[0] + self.span[0])
 
     def rows_ready(self, given: int) -> int:
-        """Output rows that can be computed from the first ``given`` input rows."""
+        """Output rows that can be computed from the first ``given`` input rows; none before there is one."""
         if given >= self.in_h:
             return self.out_h
+        if given <= 0:
+            return 0
         return min(self.out_h, max(0, (given + self.pads[0] - self.span[0]) // self.stride[0] + 1))
 
 
