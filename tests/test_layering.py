@@ -52,10 +52,10 @@ ALLOWED = {
     "execution": {"arch", "errors", "hw", "isa", "nn.dataset", "nn.feeds", "nn.graph", "nn.scales",
                   "spelling", "trace"},
     "result": {"arch", "errors", "isa", "machine_file", "nn.dataset", "perfetto", "report", "trace"},
-    "runner": {
-        "actions", "arch", "bundled", "cache", "compiler", "energy", "errors", "execution", "hw", "isa", "machine_file",
-        "nn", "numerics", "prepared", "report", "result", "trace", "yamlio",
-    },
+    "job": {"actions", "arch", "cache", "compiler", "errors", "execution", "hw", "isa", "nn", "prepared", "report", "result",
+            "trace"},
+    "runner": {"arch", "bundled", "cache", "compiler", "errors", "execution", "isa", "job", "machine_file", "nn",
+               "result"},
     "cli": {"cli", "arch", "bundled", "cache", "energy_arch", "energy_report", "energy_table", "errors", "isa",
             "machine_file", "machine_schema", "nn", "perfetto", "report", "result", "runner", "spelling", "trace"},
     "__main__": {"cli"},
@@ -71,7 +71,8 @@ LIBRARIES = {
     "rich": {"cli/tables"},
     "matplotlib": set(),
     "numpy": {"numerics", "isa", "nn", "timing", "cyclesplit", "trace", "hw", "compiler", "report", "result",
-              "execution", "prepared", "runner", "cli", "verdict", "occupancy", "perfetto", "actions", "energy", "power"},
+              "execution", "job", "prepared", "runner", "cli", "verdict", "occupancy", "perfetto", "actions",
+              "energy", "power"},
 }  # fmt: skip
 """Third-party libraries and the only modules or packages that may import them."""
 

@@ -133,6 +133,18 @@ def rows_held(chain: Chain, jobs: Sequence[Job], caps: Sequence[int]) -> dict[in
     return held
 
 
+def rows_shared(chain: Chain, jobs: Sequence[Job], caps: Sequence[int], levels: Sequence[int]) -> int:
+    """Rows of a tensor from DRAM that must be held at a time when ``levels`` read it, each as far as it has come."""
+    held, done = 1, dict.fromkeys(levels, 0)
+    for step in flow(chain, jobs, caps):
+        if step.level in done:
+            stop = chain.ops[step.level].window.last_row(step.at + step.rows)
+            oldest = [chain.ops[level].window.first_row(row) for level, row in done.items()]
+            held = max(held, stop - max(0, min(oldest)))
+            done[step.level] = step.at + step.rows
+    return held
+
+
 def _stop(chain: Chain, level: int, stop: int) -> int:
     """One past the last row that exists once rows below ``stop`` are written: the padding below follows the last."""
     if stop < chain.ops[level].window.out_h:

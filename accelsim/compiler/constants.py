@@ -14,8 +14,9 @@ from accelsim.arch import Arch
 from accelsim.compiler.bands import Band, band_weights, bands
 from accelsim.compiler.layout import DramLayout
 from accelsim.compiler.ops import AddOp, DepthwiseOp, Lowered, LrnOp, MatOp, Op, VecOp, folded_bias, needs_acc
-from accelsim.compiler.packing import Packing, narrowed, param_rows, slab_data, slab_rows, weight_runs
+from accelsim.compiler.packing import Packing, narrowed, slab_rows
 from accelsim.compiler.plan import Plan
+from accelsim.compiler.weights import param_rows, slab_data, weight_runs
 from accelsim.nn.graph import average_scale
 
 Rows = NDArray[np.uint32]

@@ -14,6 +14,7 @@ from accelsim.compiler.ops import Lowered, Op
 from accelsim.compiler.place import Placement
 from accelsim.compiler.plan import ChainPlan, Plan, strip_shape
 from accelsim.compiler.stream import Ring, Stream, Tile, View
+from accelsim.compiler.strips import Strips
 from accelsim.isa.protocol import Memory
 
 INPUT_PARTS = 4
@@ -40,7 +41,7 @@ class Emitter:
         self.acc = self.side = Ring(arch.acc_rows)
         self._chain = 0
         self._rings: dict[str, Home] = {}
-        self._strips: dict[tuple[str, str], list[object]] = {}
+        self._strips = Strips()
         self._loaded: dict[tuple[str, int], int] = {}
         self._acc_parts = 0
 
@@ -79,10 +80,14 @@ class Emitter:
         number = self._chain if number is None else number
         return self.placement.workspace[number] + self.chain_plans[number].places[kind, name]
 
-    def home_of(self, tensor: str) -> Home | None:
-        """Where a tensor lies in UB, whole or as a ring, or None when it passes in strips."""
+    def home_of(self, tensor: str, reader: Op | None = None) -> Home | None:
+        """Where a tensor lies in UB, whole or as a ring, or None when it passes in strips.
+
+        The first operation of a chain has strips of its own, also of a tensor of which one behind it reads a ring.
+        """
         root = self.lowered.root[tensor]
-        return self.placement.homes.get(root) or self._rings.get(root)
+        ring = None if reader is self.placement.chains[self._chain].ops[0] else self._rings.get(root)
+        return self.placement.homes.get(root) or ring
 
     def off_chip(self, tensor: str) -> bool:
         """Whether a tensor lives in DRAM."""
@@ -94,12 +99,12 @@ class Emitter:
 
     # ------------------------------------------------------------------------------- rows that are held
 
-    def ensure_rows(self, tensor: str, image: int, rows: int, *, batched: bool = False) -> None:
-        """Load a tensor up to ``rows`` rows when it comes from DRAM into a home or a ring."""
-        root, home = self.lowered.root[tensor], self.home_of(tensor)
+    def ensure_rows(self, op: Op, tensor: str, image: int, rows: int) -> None:
+        """Load an operation's input up to ``rows`` rows when it comes from DRAM into a home or a ring."""
+        root, home = self.lowered.root[tensor], self.home_of(tensor, op)
         if home is None or root not in self.dram or (root in self.placement.homes and root not in self.lowered.inputs):
             return
-        if batched:
+        if op.batched:
             if not self._loaded.get((root, 0)):
                 self._load_batch(home, tensor)
                 self._loaded[root, 0] = 1
@@ -128,14 +133,9 @@ class Emitter:
     def _load_batch(self, home: Home, tensor: str) -> None:
         size = home.height * home.width * home.channels
         self.stream.load_rows(
-            Memory.UB,
-            dram=self.dram_of(tensor),
-            local=home.base,
-            rows=self.lowered.batch,
-            run=size,
-            dram_pitch=size,
+            Memory.UB, dram=self.dram_of(tensor), local=home.base, rows=self.lowered.batch, run=size, dram_pitch=size,
             local_pitch=home.image_bytes,
-        )
+        )  # fmt: skip
 
     def _fill(self, home: Home, image: int | None, tensor: str) -> None:
         """Give the border of one image (or all) the zero point, before anything else is written there."""
@@ -210,7 +210,7 @@ class Emitter:
         ``channel`` is the first channel of a strip that holds only some.
         """
         number = op.inputs.index(op.inputs[number])  # a tensor added to itself
-        home = self.home_of(op.inputs[number])
+        home = self.home_of(op.inputs[number], op)
         if home is None:
             return self._strip_in(op, tile, number, channel)
         if op.batched:
@@ -249,21 +249,9 @@ class Emitter:
         )
 
     def _strip(self, op: Op, side: str, key: object) -> tuple[int, bool]:
-        """(address, whether it is new) of the strip that holds ``key``; buffers are used in turn."""
-        plan, base = self.plans[op.name], self.offset("strips", op.name)
-        count, size = plan.strips_in, plan.strip_in_bytes
-        if side != "in":
-            base += count * size
-            count, size = plan.strips_out, plan.strip_out_bytes
-        if side == "plane":
-            base += count * size
-            count, size = plan.planes, plan.plane_bytes
-        used = self._strips.setdefault((op.name, side), [])
-        recent = used[-count:]
-        if key in recent:
-            return base + (len(used) - len(recent) + recent.index(key)) % count * size, False
-        used.append(key)
-        return base + (len(used) - 1) % count * size, True
+        """(address, whether it is new) of the strip or plane that holds ``key``."""
+        offset, new = self._strips.get(op.name, self.plans[op.name], side, key)
+        return self.offset("strips", op.name) + offset, new
 
     def plane(self, op: Op, tile: Tile) -> tuple[int, bool]:
         """(address, whether it is new) of the plane of a tile's odd bytes."""
@@ -303,11 +291,7 @@ class Emitter:
     def _second_strip(self, op: Op, tile: Tile) -> tuple[int, bool]:
         """The second input's half of a strip: it is loaded with the first one's, or alone when that is on chip."""
         half = self.plans[op.name].strip_in_bytes
-        if self.home_of(op.inputs[0]) is not None:
+        if self.home_of(op.inputs[0], op) is not None:
             return self._strip(op, "in", (tile, "second"))
         base, _ = self._strip(op, "in", (tile, 0))
-        seen = self._strips.setdefault((op.name, "second"), [])
-        new = tile not in seen[-self.plans[op.name].strips_in :]
-        if new:
-            seen.append(tile)
-        return base + half // 2, new
+        return base + half // 2, self._strips.first_time((op.name, tile), self.plans[op.name].strips_in)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from accelsim.compiler.emitter import Emitter
@@ -11,29 +10,10 @@ from accelsim.compiler.ops import MatOp
 from accelsim.compiler.packing import Block, Packing, Piece, Slab, slab_rows
 from accelsim.compiler.params import param_row, table_in_place
 from accelsim.compiler.plan import Plan
+from accelsim.compiler.reads import Part, Source, plane_reads, view_reads
 from accelsim.compiler.stream import Tile, View, tensor_offset, tiles_of
 from accelsim.isa.instructions import Alu, AluOp, Gemm, Operand
 from accelsim.isa.protocol import Memory
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Pixels of a tile computed by equal ACC rows: ``groups`` groups of ``pixels`` pixels a row, from ``col`` on."""
-
-    col: int
-    groups: int
-    pixels: int
-    acc: int
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where gemms find their rows: the windows of output pixel (0, 0), and what a step in each direction adds."""
-
-    view: View
-    plane: int = 0  # first byte of the tile's plane of odd bytes
-    plane_pitch: int = 0  # bytes from one column of the plane to the next
-
 
 Work: TypeAlias = tuple[Tile, Callable[[], object], Callable[[], None]]
 """(the tile a job works on, prepare what it reads, emit it)."""
@@ -81,7 +61,7 @@ def _prepare(s: Emitter, op: MatOp, packing: Packing, tile: Tile) -> Source:
 def _strip(s: Emitter, op: MatOp, tile: Tile, part: int) -> View:
     plan = s.plans[op.name]
     s.stream.tile = f"rows {tile.row}+{tile.rows} cols {tile.col}+{tile.cols}"
-    s.ensure_rows(op.input, tile.image, op.window.last_row(tile.row + tile.rows), batched=op.batched)
+    s.ensure_rows(op, op.input, tile.image, op.window.last_row(tile.row + tile.rows))
     return s.input_view(op, tile, channel=part * plan.channels)
 
 
@@ -115,7 +95,7 @@ def _gather(
 def _whole(s: Emitter, op: MatOp, plan: Plan, packing: Packing, tile: Tile, b: int, blocks: range) -> None:
     """One block of channels over one tile, all of its reduction at once."""
     source = _prepare(s, op, packing, tile)
-    parts = _parts(s, packing, tile)
+    parts = _parts(packing, tile, s.acc.take(_acc_rows(packing, tile)))
     _label(s, packing.blocks[b], tile)
     for i, slab in enumerate(packing.slabs):
         row = _weights(s, op, packing, b, 0, i, slab)
@@ -131,7 +111,8 @@ def _interrupted(s: Emitter, op: MatOp, plan: Plan, tile: Tile, blocks: range) -
     packing = plan.packing
     assert packing is not None
     count = plan.parts
-    parts = {b: _parts(s, packing, tile) for b in blocks}
+    held = s.acc.take(len(blocks) * _acc_rows(packing, tile))  # together: taken one by one they could overlap
+    parts = {b: _parts(packing, tile, held + i * _acc_rows(packing, tile)) for i, b in enumerate(blocks)}
     for number in range(count):
         source = Source(_strip(s, op, tile, number))
         narrow = s.constants.packing(op, number)
@@ -153,10 +134,14 @@ def _label(s: Emitter, block: Block, tile: Tile) -> None:
     s.stream.tile = f"rows {tile.row}+{tile.rows} cols {tile.col}+{tile.cols} channels {block.first}+{block.count}"
 
 
-def _parts(s: Emitter, packing: Packing, tile: Tile) -> list[Part]:
+def _acc_rows(packing: Packing, tile: Tile) -> int:
+    """ACC rows of one block of a tile."""
+    return tile.rows * -(-tile.cols // packing.pixels)
+
+
+def _parts(packing: Packing, tile: Tile, acc: int) -> list[Part]:
     """Groups of packed pixels; a ragged last group is moved left, so it computes a few pixels again."""
     groups, rest = divmod(tile.cols, packing.pixels)
-    acc = s.acc.take(tile.rows * (groups + bool(rest)))
     parts = [Part(tile.col, groups, packing.pixels, acc)]
     if rest:
         last = tile.col + tile.cols - packing.pixels
@@ -182,7 +167,7 @@ def _gemm(
     *, first: bool,
 ) -> None:  # fmt: skip
     block = packing.blocks[b]
-    reads = _plane_reads if piece.gathered else _view_reads
+    reads = plane_reads if piece.gathered else view_reads
     s.stream.add(
         Gemm(
             overwrite=int(first),
@@ -197,52 +182,6 @@ def _gemm(
             **reads(op, packing, block, piece, tile, part, source),
         )
     )
-
-
-def _view_reads(
-    op: MatOp, packing: Packing, block: Block, piece: Piece, tile: Tile, part: Part, source: Source
-) -> dict[str, int]:
-    """The address fields of a gemm that reads runs where they lie."""
-    w, view = op.window, source.view
-    tap_step, row_step = w.dilation[1] * view.pixel_pitch, w.dilation[0] * view.row_pitch
-    x = view.at(tile.row * view.stride[0] - w.pads[0], part.col * view.stride[1] - w.pads[2])
-    x += block.channel if len(packing.groups) > 1 else 0
-    x += piece.rows[0] * row_step + piece.taps[0] * tap_step + piece.at
-    taps, rows = piece.taps[1] - piece.taps[0], piece.rows[1] - piece.rows[0]
-    return {
-        "x": x,
-        "r0": piece.count,
-        "xr0": piece.k if piece.count > 1 else 0,
-        "r1": taps,
-        "xr1": tap_step if taps > 1 else 0,
-        "r2": rows,
-        "xr2": row_step if rows > 1 else 0,
-        "xm0": part.pixels * view.stride[1] * view.pixel_pitch if part.groups > 1 else 0,
-        "xm1": view.stride[0] * view.row_pitch if tile.rows > 1 else 0,
-    }
-
-
-def _plane_reads(
-    op: MatOp, packing: Packing, block: Block, piece: Piece, tile: Tile, part: Part, source: Source
-) -> dict[str, int]:
-    """The address fields of a gemm that reads the odd bytes of all kernel rows from the tile's plane."""
-    w, odd = op.window, packing.odd
-    joined = packing.taps == 1
-    columns = tile.cols if joined else w.cols_in(tile.cols)
-    step = source.plane_pitch if joined else w.stride[1] * source.plane_pitch
-    plane = source.plane + packing.groups.index(block.channel) * columns * source.plane_pitch
-    taps = piece.taps[1] - piece.taps[0]
-    return {
-        "x": plane + (part.col - tile.col) * step + piece.taps[0] * w.dilation[1] * source.plane_pitch + piece.at,
-        "r0": piece.count,
-        "xr0": piece.k if piece.count > 1 else 0,
-        "r1": taps,
-        "xr1": w.dilation[1] * source.plane_pitch if taps > 1 else 0,
-        "r2": 1,
-        "xr2": 0,
-        "xm0": step if part.groups > 1 else 0,
-        "xm1": w.stride[0] * odd if tile.rows > 1 else 0,
-    }
 
 
 def _finish(

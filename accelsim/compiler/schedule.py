@@ -80,7 +80,7 @@ def _behind(s: Emitter, op: Op, image: int, row: int, rows: int) -> None:
     if row == 0:
         s.prepare_output(op, image)
     for tensor in op.inputs:
-        s.ensure_rows(tensor, image, w.last_row(row + rows))
+        s.ensure_rows(op, tensor, image, w.last_row(row + rows))
     _compute(s, op, tile, s.side)
     s.finish_rows(op, image, row, rows)
 
@@ -99,7 +99,7 @@ def _vector_jobs(s: Emitter, op: Op, image: int) -> list[Work]:
     def prepare(tile: Tile) -> Callable[[], None]:
         def load() -> None:
             for number, tensor in enumerate(op.inputs):
-                s.ensure_rows(tensor, image, w.last_row(tile.row + tile.rows), batched=op.batched)
+                s.ensure_rows(op, tensor, image, w.last_row(tile.row + tile.rows))
                 s.input_view(op, tile, number)
 
         return load

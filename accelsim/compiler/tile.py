@@ -14,11 +14,13 @@ import numpy as np
 
 from accelsim.arch import Arch
 from accelsim.compiler.aim import CYCLES, Aim
-from accelsim.compiler.chain import Chain, rows_held
-from accelsim.compiler.grid import Follower, Grid, Surroundings, matrix_grid, plan_at, vector_grid
+from accelsim.compiler.chain import Chain, rows_held, rows_shared
+from accelsim.compiler.grid import Follower, Grid, Surroundings, plan_at
+from accelsim.compiler.matrixgrid import matrix_grid
 from accelsim.compiler.ops import Lowered, LrnOp, MatOp, Op, bordered, needs_acc
 from accelsim.compiler.packing import Packing, narrowed, packings
 from accelsim.compiler.plan import ChainPlan, Plan, Room, distinct_parts, jobs_of
+from accelsim.compiler.vectorgrid import vector_grid
 from accelsim.compiler.work import (
     acc_rows_per_pixel,
     gemm_rows_per_pixel,
@@ -95,7 +97,12 @@ class _Search:
             word_cycles=word_cycles,
             aim=aim,
         )
-        self._extras: dict[tuple[int, bool], tuple[dict[int, int], tuple[int, ...]]] = {}
+        self.side: dict[str, list[int]] = {}  # tensors that levels behind the first read from DRAM
+        for level, op in enumerate(behind, 1):
+            for tensor in dict.fromkeys(lowered.root[t] for t in op.inputs):
+                if self.off_chip(tensor) and not self.inside(tensor):
+                    self.side.setdefault(tensor, []).append(level)
+        self._extras: dict[tuple[int, bool], tuple[dict[int, int], dict[str, int], tuple[int, ...]]] = {}
 
     def off_chip(self, tensor: str) -> bool:
         return self.lowered.root[tensor] not in self.room.on_chip
@@ -156,18 +163,18 @@ class _Search:
 
         take("strips", self.head.name, plan.bytes)
         held: dict[str, int] = {}
-        rows, caps = self._behind(plan) if len(chain.ops) > 1 else ({}, (plan.rows,))
+        rows, shared, caps = self._behind(plan) if len(chain.ops) > 1 else ({}, {}, (plan.rows,))
         for level, count in rows.items():
             tensor = lowered.root[chain.ops[level].output]
             if tensor in self.room.on_chip:
                 continue
             held[tensor] = min(count, _padded_height(chain, level))
             take("ring", tensor, held[tensor] * _pitch(chain, level))
+        for tensor, levels in self.side.items():
+            w = chain.ops[levels[0]].window
+            held[tensor] = min(w.in_h, max(2 * caps[levels[0]], shared.get(tensor, 0)))
+            take("ring", tensor, held[tensor] * w.in_w * w.in_c)
         for level, op in enumerate(chain.ops[1:], 1):
-            for tensor in dict.fromkeys(lowered.root[t] for t in op.inputs):
-                if self.off_chip(tensor) and not self.inside(tensor) and tensor not in held:
-                    held[tensor] = min(op.window.in_h, 2 * caps[level])
-                    take("ring", tensor, held[tensor] * op.window.in_w * op.window.in_c)
             if isinstance(op, LrnOp):
                 take("temp", op.name, min(caps[level], op.window.out_h) * op.window.out_w * op.window.out_c)
         top = len(chain.ops) - 1
@@ -187,8 +194,9 @@ class _Search:
             plans=plans, held=held, places=places, bytes=size, side_rows=self.around.side_rows, **rank._asdict()
         )
 
-    def _behind(self, plan: Plan) -> tuple[dict[int, int], tuple[int, ...]]:
-        """Rows held of what stays within the chain, and rows at a time of every level."""
+    def _behind(self, plan: Plan) -> tuple[dict[int, int], dict[str, int], tuple[int, ...]]:
+        """Rows held of what stays within the chain, and of what several levels read from DRAM; rows at a time of every
+        level."""
         blocks = len(plan.packing.blocks) if plan.packing is not None else 1
         key = (plan.rows, plan.group >= blocks and plan.parts == 1 and blocks > 1)
         if key[1] is False and plan.group < blocks:
@@ -196,7 +204,12 @@ class _Search:
         if key not in self._extras:
             caps = self._caps(plan)
             jobs = jobs_of(self.head, replace(plan, cols=self.head.window.out_w))
-            self._extras[key] = rows_held(self.chain, jobs, caps), caps
+            shared = {
+                tensor: rows_shared(self.chain, jobs, caps, levels)
+                for tensor, levels in self.side.items()
+                if len(levels) > 1
+            }
+            self._extras[key] = rows_held(self.chain, jobs, caps), shared, caps
         return self._extras[key]
 
     def _caps(self, plan: Plan) -> tuple[int, ...]:
