@@ -30,13 +30,12 @@ from accelsim.spelling import suggest
 from accelsim.trace import Trace
 
 LEVELS = ("cycle", "functional", "pe")
-OBJECTIVES = ("cycles",)
 
 
-def check_options(level: str, objective: str, timing_only: bool) -> None:
-    for option, value, allowed in (("level", level, LEVELS), ("objective", objective, OBJECTIVES)):
-        if value not in allowed:
-            raise ConfigError(where=option, key="", problem=f"expected {' or '.join(allowed)}, got {value!r}")
+def check_level(level: str, timing_only: bool) -> None:
+    """Raises ConfigError for a level that does not exist, or that leaves nothing to simulate."""
+    if level not in LEVELS:
+        raise ConfigError(where="level", key="", problem=f"expected {' or '.join(LEVELS)}, got {level!r}")
     if timing_only and level == "functional":
         raise ConfigError(where="level", key="", problem="functional leaves out the time and timing_only the values")
 
@@ -55,7 +54,7 @@ def execute(
     quantised as the region says; a region that is not named keeps the program's own data, or zeros. Raises ConfigError
     for inputs that do not fit (at ``input NAME``), and when the program was compiled for a machine of another shape.
     """
-    check_options(level, "cycles", timing_only)
+    check_level(level, timing_only)
     if timing_only and inputs:
         raise ConfigError("inputs", "", "timing_only leaves out the values")
     written = [(_input_region(program, name), array) for name, array in (inputs or {}).items()]

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.actions import count_actions
+from accelsim.actions import Action, count_actions
 from accelsim.arch import Arch
 from accelsim.cache import Cache
-from accelsim.compiler.aim import Aim
+from accelsim.compiler.aim import Aim, Prices
 from accelsim.compiler.pipeline import Compiled, Observer, compile_network
+from accelsim.energy import program_energy_pj, terms_of
 from accelsim.errors import CapacityError, GraphError, MismatchError
 from accelsim.execution import loaded_into, outputs_of, run_program, run_time
 from accelsim.hw.machine import simulate as simulate_tasks
@@ -78,10 +79,29 @@ def compile_for(
         graph,
         machine,
         batch=batch,
-        aim=Aim(objective=objective),
+        aim=Aim(objective=objective, prices=prices_of(machine) if objective != "cycles" else None),
         observe=observe,
         evaluate=lambda program: simulate_tasks(tasks(program, machine), machine).cycles,
+        energy=lambda program, cycles: program_energy_pj(program.instructions, machine, cycles),
         cache=cache,
+    )
+
+
+def prices_of(machine: Arch) -> Prices:
+    """What the compiler's closed form pays for, from the machine's energy table."""
+    per_action: dict[Action, float] = {}
+    per_cycle = 0.0
+    for term in terms_of(machine):
+        if term.action is None:
+            per_cycle += float(term.pj)
+        else:
+            per_action[term.action] = float(term.pj)
+    return Prices(
+        dram_byte_pj=per_action[Action.DRAM_READ],
+        ub_byte_pj=(per_action[Action.UB_READ] + per_action[Action.UB_WRITE]) / 2,
+        wgt_byte_pj=per_action[Action.WGT_READ] + per_action[Action.WGT_WRITE],
+        acc_byte_pj=(per_action[Action.ACC_READ] + per_action[Action.ACC_WRITE]) / 2,
+        cycle_pj=per_cycle,
     )
 
 

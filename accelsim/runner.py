@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from accelsim.arch import Arch
 from accelsim.bundled import resolve
 from accelsim.cache import Cache
+from accelsim.compiler.aim import check_objective
 from accelsim.compiler.pipeline import Observer
 from accelsim.errors import ConfigError
-from accelsim.execution import check_options, execute, outputs_of, run_program
+from accelsim.execution import check_level, execute, outputs_of, run_program
 from accelsim.isa.program import Program
 from accelsim.job import Clock, Job, compare, compile_for, placed, quantized
 from accelsim.machine_file import load_arch
@@ -52,7 +53,8 @@ def run(
     reported (``report["bit_exact"]``, ``mismatch``).
     """
     clock = Clock()
-    check_options(level, objective, timing_only)
+    check_level(level, timing_only)
+    check_objective(objective)
     _check_batch(batch)
     machine = load_arch(arch, dict(set or {}))
     network = open_network(workload)
@@ -80,7 +82,7 @@ def compile_file(
     cache: bool = True,
 ) -> Program:
     """Compile a workload; ``dump(stage, text)`` receives the text form of every stage."""
-    check_options("cycle", objective, False)
+    check_objective(objective)
     _check_batch(batch)
     machine = load_arch(arch, dict(set or {}))
     network = open_network(workload)
@@ -101,7 +103,7 @@ def evaluate(
     Values are computed by the instruction stream in batches, at ``level`` as in :func:`run`. Raises ConfigError for a
     workload without a data set, or whose output is not one vector per image.
     """
-    check_options(level, "cycles", False)
+    check_level(level, False)
     _check_batch(batch)
     machine = load_arch(arch, dict(set or {}))
     network = open_network(workload)

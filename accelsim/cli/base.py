@@ -94,7 +94,11 @@ def compile_options(command: _F) -> _F:
         "--no-cache", "cache", flag_value=False, default=True, help="Neither use nor keep plans of other runs."
     )(command)
     command = click.option(
-        "--objective", type=click.Choice(["cycles"]), default="cycles", show_default=True, help="What to minimise."
+        "--objective",
+        type=click.Choice(["cycles", "energy", "edp"]),
+        default="cycles",
+        show_default=True,
+        help="What the compiler minimises; edp is energy times time.",
     )(command)
     return click.option(
         "--batch", type=click.IntRange(min=1), help="Images at a time; 1, or as many as --input holds."

@@ -32,6 +32,11 @@ class Aim:
     cycles: float = 1.0  # of the network with the best plan for cycles
     energy_pj: float = 1.0
 
+    @property
+    def weighs_energy(self) -> bool:
+        """Whether energy counts at all."""
+        return self.objective != "cycles"
+
     def cost(self, cycles: Any, energy_pj: Any) -> Any:
         """The rank of a plan, or of an array of plans; less is better. Without prices energy is not looked at."""
         if self.objective == "cycles":

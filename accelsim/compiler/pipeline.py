@@ -36,8 +36,11 @@ from accelsim.nn.graph import QGraph
 Observer = Callable[[str, str], None]
 """Called with a stage's name and its text form."""
 
-Evaluate = Callable[[Program], float]
-"""The cost of a program (which may lack its constants): cycles, or whatever the objective is."""
+Evaluate = Callable[[Program], int]
+"""The cycles of a program, which may lack its constants."""
+
+Energy = Callable[[Program, int], float]
+"""The energy in pJ of a program that takes so many cycles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,14 @@ class Compiled:
     fused: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """The simulator's side of a comparison."""
+
+    evaluate: Evaluate
+    energy: Energy | None
+
+
 def compile_network(
     graph: QGraph,
     arch: Arch,
@@ -56,18 +67,19 @@ def compile_network(
     batch: int = 1,
     aim: Aim = CYCLES,
     evaluate: Evaluate | None = None,
+    energy: Energy | None = None,
     observe: Observer | None = None,
     cache: Cache | None = None,
 ) -> Compiled:
     """Compile ``batch`` images of a quantised network for a machine.
 
-    ``aim`` is what plans are ranked by. ``evaluate`` gives the cost of a program; with it, the best few plans are
-    compared where the closed form leaves something to be won. ``cache`` keeps plans for later runs. Raises GraphError
-    for a layer that cannot be done, CapacityError when one does not fit.
+    ``aim`` is what plans are ranked by. ``evaluate`` gives the cycles of a program; with it, the best few plans are
+    compared where the closed form leaves something to be won, and by their ``energy`` if that is aimed at. ``cache``
+    keeps plans for later runs. Raises GraphError for a layer that cannot be done, CapacityError when one does not fit.
     """
     lowered = lower(graph, batch)
     check_capacity(lowered, arch)
-    found = _plans(lowered, arch, aim, evaluate, cache)
+    found = _plans(lowered, arch, aim, Judge(evaluate, energy) if evaluate is not None else None, cache)
     compiled = _emit(lowered, found, arch)
     _check(compiled.program, arch)
     if observe is not None:
@@ -83,26 +95,31 @@ def _check(program: Program, arch: Arch) -> None:
         raise RuntimeError(f"the compiler made an invalid program: {error}") from error
 
 
-def _plans(lowered: Lowered, arch: Arch, aim: Aim, evaluate: Evaluate | None, cache: Cache | None) -> Found:
+def _plans(lowered: Lowered, arch: Arch, aim: Aim, judge: Judge | None, cache: Cache | None) -> Found:
     """Plans from the cache, or new ones."""
     key = ""
     if cache is not None:
         machine = json.dumps(arch.to_dict() | {"name": ""}, sort_keys=True)
-        key = key_of("plan", (structure(lowered), machine, repr(aim), str(evaluate is not None)))
+        key = key_of("plan", (structure(lowered), machine, repr(aim), str(judge is not None)))
         text = cache.read(key)
         found = load_plans(text, lowered, arch) if text is not None else None
         if found is not None:
             return Found(*found)
-    found = search(lowered, arch, aimed(lowered, arch, aim), _cost(lowered, arch, evaluate))
+    aim = aimed(lowered, arch, aim)
+    found = search(lowered, arch, aim, _cost(lowered, arch, aim, judge) if judge is not None else None)
     if cache is not None:
         cache.write(key, dump_plans(found.placement, found.plans))
     return found
 
 
-def _cost(lowered: Lowered, arch: Arch, evaluate: Evaluate | None) -> Cost | None:
-    if evaluate is None:
-        return None
-    return lambda placement, plans, number: evaluate(_trial(lowered, placement, plans, number, arch))
+def _cost(lowered: Lowered, arch: Arch, aim: Aim, judge: Judge) -> Cost:
+    def cost(placement: Placement, plans: tuple[ChainPlan, ...], number: int | None) -> float:
+        program = _trial(lowered, placement, plans, number, arch)
+        cycles = judge.evaluate(program)
+        spent = judge.energy(program, cycles) if aim.weighs_energy and judge.energy is not None else 0.0
+        return aim.cost(cycles, spent)
+
+    return cost
 
 
 def _trial(
