@@ -122,7 +122,7 @@ def _price(op: MatOp, packing: Packing, arch: Arch, around: Surroundings, grid: 
     busy = np.maximum(np.maximum(gemm, vector), moved / rate)
     cycles = busy + _ends(packing, arch, around, grid, tiles, per_row) + around.word_cycles * words
     if around.behind:  # one unit works alone on the first tiles, the other on the last
-        cycles = cycles + FOLLOWING * np.minimum(gemm, vector) / np.maximum(1, tiles)
+        cycles = cycles + np.minimum(1, FOLLOWING / down) * np.minimum(gemm, vector)
     cycles = cycles + _stalls(packing, arch, around, grid, tiles, passes, per_row)
     if around.behind:
         cycles = np.where(grid.cols < w.out_w, PIECEMEAL * cycles, cycles)
