@@ -270,8 +270,8 @@ class Emitter:
         if not new:
             return view
         height, width = -(-w.in_h // skip[0]), -(-w.in_w // skip[1])
-        y0, y1 = max(top, 0), max(0, min(top + tall, height))
-        x0, x1 = max(left, 0), max(0, min(left + wide, width))
+        y0, x0 = max(top, 0), max(left, 0)
+        y1, x1 = max(y0, min(top + tall, height)), max(x0, min(left + wide, width))
         if (y1 - y0) * (x1 - x0) < tall * wide:
             self.stream.fill(base, tall, pitch, self.lowered.tensors[op.inputs[number]].zero)
         if y1 > y0 and x1 > x0:
