@@ -240,7 +240,7 @@ def test_disassembly_assembles_into_the_same_words_and_constants(net: str) -> No
 def test_dump_of_a_stage_writes_nothing(net: str, empty_folder: Path) -> None:
     result = accelsim("compile", net, "--arch", "tiny", "--dump", "tile")
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("conv: ")
+    assert result.stdout.startswith("conv + pool: ")
     assert written(empty_folder) == {"net.yaml"}
     result = accelsim("compile", net, "--arch", "tiny", "--dump", "tiel", "-o", "x.npz")
     assert (result.exit_code, result.stdout) == (2, "")

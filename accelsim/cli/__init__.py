@@ -5,6 +5,8 @@ That keeps ``accelsim --help`` quick: a test looks at the imported modules.
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from accelsim.cli.base import Commands
@@ -25,6 +27,9 @@ def main(debug: bool) -> None:
     WORKLOAD and --arch take a path or a bundled name, see `accelsim list`. Exit codes: 0 good, 1 the values differ
     from the golden model, 2 wrong input, 3 a bug in accelsim.
     """
+    # Set before numpy is imported. The products here are narrow: threads would wait for each other more than they add.
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 
 _COMMANDS = (

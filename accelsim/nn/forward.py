@@ -73,7 +73,7 @@ def evaluate(layer: Layer, inputs: Sequence[Array], given: Parameters | None) ->
         case "fc" | "gemm":
             assert given is not None
             rows = x.reshape(len(x), -1) if layer.kind == "fc" else x
-            product = rows @ given[0].T
+            product = steady_product(rows, given[0])
             product += given[1]
             return product.reshape(len(x), 1, -1, len(given[1]))
         case "add":
@@ -91,6 +91,14 @@ def evaluate(layer: Layer, inputs: Sequence[Array], given: Parameters | None) ->
             return softmax(x)
         case _:
             return pointwise(layer.kind, x)
+
+
+def steady_product(left: Array, right: Array) -> Array:
+    """``left @ right.T`` in float64, rounded once: the same float32 whatever the order in which a BLAS library adds.
+
+    Ranges follow from these values, and a program's hash from the ranges: neither may depend on threads or processors.
+    """
+    return (left.astype(np.float64) @ right.T.astype(np.float64)).astype(np.float32)
 
 
 def lrn_factor(norm: Norm, total: NDArray[Any]) -> NDArray[Any]:
@@ -133,7 +141,7 @@ def _unrolled(view: Array, weights: Array, groups: int, result: Array) -> None:
     for group in range(groups):
         columns = view[..., group * per_group : (group + 1) * per_group].reshape(len(rows), -1)
         out = slice(group * width, (group + 1) * width)
-        rows[:, out] = columns @ weights[out].reshape(width, -1).T
+        rows[:, out] = steady_product(columns, weights[out].reshape(width, -1))
 
 
 def _maxpool(layer: Layer, x: Array) -> Array:

@@ -21,7 +21,7 @@ from accelsim.validation import validate
 from accelsim.yamlio import read_document
 
 DATASET_CALIBRATION_IMAGES = 128
-RANDOM_CALIBRATION_IMAGES = 4
+RANDOM_CALIBRATION_IMAGES = 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -248,7 +248,7 @@ class CalibrationKeys(FileModel):
     )
     images: Size | None = Field(
         None,
-        description="how many; if missing, 128 of the data set's training split, 4 random ones, or all of `file`",
+        description="how many; if missing, 128 of the data set's training split, 2 random ones, or all of `file`",
     )
     file: FileName | None = Field(
         None, description="`.npy` of floats (n, h, w, c) beside the workload file, instead of the data set"
