@@ -31,6 +31,7 @@ UNIT_FACTORS: Mapping[str, Mapping[str, float]] = {
 
 _DIGITS = 6  # significant digits a converted or scaled value keeps
 _ENERGIES = ("pJ", "pJ/B")
+_LISTED = 12  # missing entries named in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,9 +180,13 @@ def _merge(path: Path, documents: list[Document], errors: list[ConfigError]) -> 
             for node, factor in nodes.items():
                 factors[rule, parse_node(node)] = _Place(document, ("scaling", rule, node), factor)
     last = documents[-1]
-    missing = [key for key, value in (("node", node_nm), ("unit", unit)) if not value]
-    missing += [f"entries.{entry.name}" for entry in ENTRIES if not entry.optional and entry.name not in entries]
-    errors += [last.error(key.split("."), "is missing") for key in missing]
+    missing = [last.error((key,), "is missing") for key, value in (("node", node_nm), ("unit", unit)) if not value]
+    absent = [entry.name for entry in ENTRIES if not entry.optional and entry.name not in entries]
+    if absent:
+        listed = ", ".join(absent[:_LISTED]) + (", ..." if len(absent) > _LISTED else "")
+        problem = f"{len(absent)} numbers are missing: {listed}"
+        missing.append(last.error(("entries",), problem, "extends: 45nm has all"))
+    errors += missing
     rows: dict[str, Row] = {}
     for entry in ENTRIES if not missing else ():
         if entry.name in entries:

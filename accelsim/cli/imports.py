@@ -1,4 +1,4 @@
-"""``accelsim import``: workload files from other tools' files."""
+"""``accelsim import``: workload and machine files from other tools' files."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from pathlib import Path
 import click
 
 from accelsim.cli.base import check_target, write_text
+from accelsim.cli.cacti import cacti
 from accelsim.cli.targets import check_apart, option
 from accelsim.errors import ConfigError
 
 
 @click.group("import")
 def import_files() -> None:
-    """Make a workload file from a file of another tool."""
+    """Make a file of accelsim from a file of another tool."""
+
+
+import_files.add_command(cacti)
 
 
 @import_files.command()
