@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from accelsim.arch import Arch
 from accelsim.isa.effects import effects
-from accelsim.isa.footprint import footprint
+from accelsim.isa.footprint import Footprint, footprint
 from accelsim.isa.program import Program
 from accelsim.isa.protocol import Memory, Region
 from accelsim.trace import Trace
@@ -79,7 +79,7 @@ def _used(accesses: _Accesses, visible: Integers) -> tuple[Integers, Integers]:
     return cycles, np.cumsum(steps)
 
 
-def _atoms(regions: Sequence[Region]) -> tuple[Integers, list[Integers]]:
+def _atoms(regions: Sequence[Footprint]) -> tuple[Integers, list[Integers]]:
     """Split the bytes of all regions into atoms that no region splits: bytes per atom, and the atoms of each region.
 
     Every region adds its own random 64-bit number to its bytes by exclusive or; equal sums are one atom.
@@ -110,7 +110,7 @@ def _atoms(regions: Sequence[Region]) -> tuple[Integers, list[Integers]]:
     return sizes, parts
 
 
-def _view(values: NDArray, region: Region, first: int = 0) -> NDArray:
+def _view(values: NDArray, region: Footprint, first: int = 0) -> NDArray:
     """The region's bytes of ``values`` (one element per byte from byte ``first`` on), one axis per loop and the run."""
     width = values.itemsize
     shape = (*(count for count, _ in region.loops), region.run)

@@ -14,9 +14,9 @@ from operator import attrgetter
 from accelsim.arch import Arch
 from accelsim.isa.effects import effects
 from accelsim.isa.fields import layout
-from accelsim.isa.footprint import footprint
+from accelsim.isa.footprint import Footprint, footprint
 from accelsim.isa.instructions import Instr, mask, rebuild
-from accelsim.isa.protocol import Memory, Region, Unit
+from accelsim.isa.protocol import Memory, Unit
 from accelsim.isa.shadows import Frame, Log
 from accelsim.isa.state import memory_bytes
 
@@ -70,7 +70,7 @@ class _Conflicts:
     """What every unit has read and written so far, per memory; a place is 1 + the index of an instruction."""
 
     def __init__(self, instructions: Sequence[Instr], arch: Arch, dram_bytes: int) -> None:
-        self._accesses: list[tuple[Unit, list[Region], list[Region]]] = []
+        self._accesses: list[tuple[Unit, list[Footprint], list[Footprint]]] = []
         for instr in instructions:
             touched = effects(instr, arch)
             reads, writes = map(footprint, touched.reads), map(footprint, touched.writes)
@@ -105,14 +105,14 @@ class _Conflicts:
         for regions, logs in ((reads, read), (writes, written)):
             for region in regions:
                 frame = self._frames[region.memory]
-                if frame.meets(region):
+                if region.memory is not Memory.DRAM or frame.meets(region):
                     if unit not in logs[region.memory]:
                         logs[region.memory][unit] = Log(frame)
                     logs[region.memory][unit].add(index + 1, region)
         return [found for found, before in zip(latest, known) if found > before]
 
 
-def _scan(logs: dict[Unit, Log], region: Region, unit: Unit, latest: list[int]) -> None:
+def _scan(logs: dict[Unit, Log], region: Footprint, unit: Unit, latest: list[int]) -> None:
     """Raise ``latest`` to the last instruction of every other unit that touched some byte of ``region``."""
     for other, log in logs.items():
         if other is not unit and log.newest > latest[other] + 1:

@@ -8,11 +8,11 @@ from accelsim.arch import Arch
 from accelsim.errors import ConfigError, ProgramError
 from accelsim.isa.effects import effects
 from accelsim.isa.encoding import unencodable
-from accelsim.isa.footprint import footprint
+from accelsim.isa.footprint import Footprint, footprint, iterations
 from accelsim.isa.instructions import Halt, Store
 from accelsim.isa.order import order
 from accelsim.isa.program import Program, constant_ranges
-from accelsim.isa.protocol import Effects, Memory, Region
+from accelsim.isa.protocol import Effects, Memory
 from accelsim.isa.races import check_accesses
 from accelsim.isa.rules import Rules, place_text
 from accelsim.isa.text import format_instruction
@@ -86,15 +86,13 @@ def _check_constants(program: Program, arch: Arch, touched: Sequence[Effects]) -
                 raise ProgramError(index, format_instruction(instr), problem, program.origin(index))
 
 
-def _first_inside(region: Region, low: int, high: int) -> int:
+def _first_inside(region: Footprint, low: int, high: int) -> int:
     """The lowest byte of a region in low..high-1, or -1."""
     if region.start >= high or region.stop <= low:
         return -1
     if not region.loops:
         return max(region.start, low)
-    (count, stride), *rest = region.loops
-    for step in range(count):
-        inner = Region(region.memory, region.start + step * stride, region.run, tuple(rest))
+    for inner in iterations(region):
         found = _first_inside(inner, low, high)
         if found >= 0:
             return found

@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
-from accelsim.isa.protocol import Region
+from accelsim.isa.protocol import Memory, Region
 
 Loops: TypeAlias = tuple[tuple[int, int], ...]
 
 
-def footprint(region: Region) -> Region:
-    """A region of the same bytes whose loops are few, have growing strides (innermost last) and count > 1.
+class Footprint(NamedTuple):
+    """A region whose loops are few, have growing strides (innermost last), count > 1 and leave gaps between runs."""
+
+    memory: Memory
+    start: int
+    run: int
+    loops: Loops
+    stop: int  # one past the highest byte
+
+
+def footprint(region: Region) -> Footprint:
+    """The bytes of a region.
 
     The set is a sum of arithmetic progressions and a run, so the order of loops does not matter. A progression whose
     stride is at most the run extends the run; one whose stride is a small multiple of another's extends that one.
     """
-    if not region.loops:
-        return region
-    run, loops = _joined(region.run, region.loops)
-    return Region(region.memory, region.start, run, loops)
+    memory, start, run, loops = region
+    if not loops:
+        return Footprint(memory, start, run, loops, start + run)
+    run, loops, reach = _joined(run, loops)
+    return Footprint(memory, start, run, loops, start + reach)
+
+
+def iterations(region: Footprint) -> Iterator[Footprint]:
+    """The footprint in each round of its outermost loop."""
+    (count, stride), *inner = region.loops
+    for start in range(region.start, region.start + count * stride, stride):
+        stop = region.stop - (count - 1) * stride + start - region.start
+        yield Footprint(region.memory, start, region.run, tuple(inner), stop)
 
 
 @lru_cache(maxsize=1 << 14)
-def _joined(run: int, ordered: Loops) -> tuple[int, Loops]:
+def _joined(run: int, ordered: Loops) -> tuple[int, Loops, int]:
+    """Run and loops of the footprint, and the bytes from its first to its last."""
     loops = sorted((stride, count) for count, stride in ordered if count > 1 and stride > 0)
     merged = True
     while merged:
@@ -40,7 +61,8 @@ def _joined(run: int, ordered: Loops) -> tuple[int, Loops]:
                 del loops[outer]
                 merged = True
                 break
-    return run, tuple((count, stride) for stride, count in reversed(loops))
+    reach = run + sum((count - 1) * stride for stride, count in loops)
+    return run, tuple((count, stride) for stride, count in reversed(loops)), reach
 
 
 def _multiple(loops: list[tuple[int, int]], inner: int) -> int | None:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from accelsim.arch import Arch
 from accelsim.errors import ProgramError, RaceError
-from accelsim.isa.footprint import footprint
+from accelsim.isa.footprint import Footprint, footprint
 from accelsim.isa.order import Order
 from accelsim.isa.program import Program
-from accelsim.isa.protocol import Effects, Memory, Region, Unit
+from accelsim.isa.protocol import Effects, Memory, Unit
 from accelsim.isa.rules import place_text
 from accelsim.isa.shadows import Frame, Log, Spans, common_granule
 from accelsim.isa.state import memory_bytes
@@ -63,7 +63,7 @@ class _Access:
 
 
 def _frames(program: Program, arch: Arch, accesses: list[_Access]) -> dict[Memory, Frame]:
-    everything: dict[Memory, list[Region]] = {memory: [] for memory in Memory}
+    everything: dict[Memory, list[Footprint]] = {memory: [] for memory in Memory}
     for access in accesses:
         for region in access.reads:
             everything[region.memory].append(region)
@@ -89,7 +89,7 @@ class _Races:
         self._program, self._arch, self._known, self._frames = program, arch, known, frames
         self._logs: dict[Memory, dict[tuple[Unit, int], Log]] = {memory: {} for memory in Memory}
 
-    def check(self, access: _Access, region: Region, kind: int) -> None:
+    def check(self, access: _Access, region: Footprint, kind: int) -> None:
         """Compare one access with all earlier ones of other units that conflict with it."""
         clock, frame = self._known.clock[access.index], self._frames[region.memory]
         for (unit, other_kind), log in self._logs[region.memory].items():
@@ -109,13 +109,13 @@ class _Races:
         for kind, regions in ((READ, access.reads), (WRITE, access.writes)):
             for region in regions:
                 logs, frame = self._logs[region.memory], self._frames[region.memory]
-                if frame.meets(region):
+                if region.memory is not Memory.DRAM or frame.meets(region):
                     if (access.unit, kind) not in logs:
                         logs[access.unit, kind] = Log(frame)
                     logs[access.unit, kind].add(place, region)
 
     def _race(
-        self, access: _Access, region: Region, kind: int, unit: Unit, other_kind: int, view: NDArray[np.int32]
+        self, access: _Access, region: Footprint, kind: int, unit: Unit, other_kind: int, view: NDArray[np.int32]
     ) -> RaceError:
         """``view`` holds the places of the other unit's accesses to ``region``."""
         frame, place = self._frames[region.memory], int(view.max())
@@ -144,18 +144,18 @@ class _Written:
         self._program, self._arch, self._frames = program, arch, frames
         self._initial = initial_dram(program)
         self._spans = {memory: Spans(self._initial if memory is Memory.DRAM else ()) for memory in Memory}
-        self._whole: set[Region] = set()  # written, with gaps that may not be
-        self._unpainted: dict[Memory, list[Region]] = {memory: [] for memory in Memory}
+        self._whole: set[Footprint] = set()  # written, with gaps that may not be
+        self._unpainted: dict[Memory, list[Footprint]] = {memory: [] for memory in Memory}
         self._shadows: dict[Memory, NDArray[np.bool_]] = {}
 
-    def record(self, region: Region) -> None:
+    def record(self, region: Footprint) -> None:
         """Every byte of the region is written from here on."""
         if self._holds(region):
             return
         self._unpainted[region.memory].append(region)
         self._remember(region)
 
-    def require(self, index: int, region: Region) -> None:
+    def require(self, index: int, region: Footprint) -> None:
         """Raise ProgramError unless every byte of the region has been written."""
         if self._holds(region):
             return
@@ -172,11 +172,11 @@ class _Written:
         text = format_instruction(self._program.instructions[index])
         raise ProgramError(index, text, f"reads {place}, never written before", self._program.origin(index))
 
-    def _holds(self, region: Region) -> bool:
+    def _holds(self, region: Footprint) -> bool:
         """Whether the region is known to be written."""
         return region in self._whole or self._spans[region.memory].cover(region.start, region.stop)
 
-    def _remember(self, region: Region) -> None:
+    def _remember(self, region: Footprint) -> None:
         if region.loops:
             self._whole.add(region)
         else:
@@ -191,7 +191,7 @@ class _Written:
         self._unpainted[memory].clear()
         return shadow
 
-    def _around(self, region: Region, stored: NDArray[np.bool_]) -> tuple[Frame, NDArray[np.bool_]]:
+    def _around(self, region: Footprint, stored: NDArray[np.bool_]) -> tuple[Frame, NDArray[np.bool_]]:
         """A frame over exactly the region's DRAM bytes, holding what the image, the host and stores wrote."""
         stored_frame = self._frames[Memory.DRAM]
         frame = Frame(region.start, region.stop - region.start)

@@ -10,14 +10,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import gcd
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.isa.protocol import Region
-
-Loops: TypeAlias = tuple[tuple[int, int], ...]
+from accelsim.isa.footprint import Footprint, Loops, iterations
 
 LOOK_BACK = 64
 """Comparisons made before the shadow is asked instead."""
@@ -29,7 +27,7 @@ CHUNK = 32
 """Accesses that are passed over together when the span of all of them lies elsewhere."""
 
 
-def apart(one: Region, other: Region) -> bool:
+def apart(one: Footprint, other: Footprint) -> bool:
     """Whether two regions certainly share no byte: their runs lie apart modulo every stride of both."""
     period = gcd(*[stride for _, stride in one.loops], *[stride for _, stride in other.loops])
     if not period:
@@ -38,7 +36,7 @@ def apart(one: Region, other: Region) -> bool:
     return one.run <= offset and offset + other.run <= period
 
 
-def share(one: Region, other: Region) -> bool | None:
+def share(one: Footprint, other: Footprint) -> bool | None:
     """Whether two footprints share a byte, found by going through the iterations whose spans meet.
 
     None if these are too many: then painting is quicker.
@@ -63,10 +61,10 @@ def _meet(offset: int, run: int, loops: Loops, other_run: int, other_loops: Loop
         other_reach -= back * stride
     first = max(-back, (offset - reach) // stride + 1)
     last = min(steps, (offset + other_reach - 1) // stride)
-    if last - first >= STEPS:
-        return None
     told: bool | None = False
     for step in range(first, last + 1):
+        if step - first == STEPS:
+            return None
         found = _meet(offset - step * stride, run, loops, other_run, other_loops)
         if found:
             return True
@@ -92,18 +90,18 @@ class Frame:
     size: int
     granule: int = 1
 
-    def view(self, shadow: NDArray[Any], region: Region) -> NDArray[Any]:
+    def view(self, shadow: NDArray[Any], region: Footprint) -> NDArray[Any]:
         """The granules of a region that lies within the frame, shape (counts..., run)."""
         unit, item = self.granule, shadow.itemsize
         shape = (*[count for count, _ in region.loops], region.run // unit)
         strides = (*[stride // unit * item for _, stride in region.loops], item)
         return np.ndarray(shape, shadow.dtype, shadow, (region.start - self.base) // unit * item, strides)
 
-    def meets(self, region: Region) -> bool:
+    def meets(self, region: Footprint) -> bool:
         """Whether the region's span reaches into the frame."""
         return region.start < self.base + self.size * self.granule and region.stop > self.base
 
-    def clip(self, region: Region) -> Iterator[Region]:
+    def clip(self, region: Footprint) -> Iterator[Footprint]:
         """Regions that together are the part of a region within the frame."""
         low, high = self.base, self.base + self.size * self.granule
         if region.start >= low and region.stop <= high:
@@ -111,15 +109,14 @@ class Frame:
         elif region.start >= high or region.stop <= low:
             return
         elif not region.loops:
-            start = max(region.start, low)
-            yield Region(region.memory, start, min(region.stop, high) - start)
+            start, stop = max(region.start, low), min(region.stop, high)
+            yield Footprint(region.memory, start, stop - start, (), stop)
         else:
-            (count, stride), *rest = region.loops
-            for step in range(count):
-                yield from self.clip(Region(region.memory, region.start + step * stride, region.run, tuple(rest)))
+            for inner in iterations(region):
+                yield from self.clip(inner)
 
 
-def common_granule(regions: Iterable[Region]) -> int:
+def common_granule(regions: Iterable[Footprint]) -> int:
     """The largest number of bytes that starts, runs and strides of all regions are multiples of; 1 for none."""
     granule = 0
     for region in regions:
@@ -140,12 +137,12 @@ class Log:
     def __init__(self, frame: Frame) -> None:
         self.newest = 0
         self._frame = frame
-        self._accesses: list[tuple[int, int, int, Region]] = []  # place, first byte, one past the last, where
+        self._accesses: list[tuple[int, int, int, Footprint]] = []  # place, first byte, one past the last, where
         self._chunks: list[tuple[int, int, int]] = []  # of CHUNK accesses: last place, first byte, one past the last
         self._shadow: NDArray[np.int32] | None = None
         self._painted = 0
 
-    def add(self, place: int, region: Region) -> None:
+    def add(self, place: int, region: Footprint) -> None:
         """Remember an access, which is the latest so far."""
         accesses = self._accesses
         accesses.append((place, region.start, region.stop, region))
@@ -154,7 +151,7 @@ class Log:
             _, lows, highs, _ = zip(*accesses[-CHUNK:])
             self._chunks.append((place, min(lows), max(highs)))
 
-    def latest(self, region: Region, landed: int) -> int:
+    def latest(self, region: Footprint, landed: int) -> int:
         """The place of the latest access to a byte of ``region`` if that is above ``landed``, else 0."""
         start, stop = region.start, region.stop
         at = len(self._accesses)
