@@ -13,7 +13,7 @@ from accelsim.arch import Arch
 from accelsim.compiler.aim import CYCLES, Aim
 from accelsim.compiler.capacity import refuse
 from accelsim.compiler.chain import Chain
-from accelsim.compiler.ops import Lowered, MatOp, VecOp
+from accelsim.compiler.ops import Lowered, LrnOp, MatOp, Op, VecOp
 from accelsim.compiler.place import Placement, place
 from accelsim.compiler.plan import ChainPlan, Room
 from accelsim.compiler.tile import WORD_CYCLES, plan_chain
@@ -121,13 +121,14 @@ class Planner:
         """Chains with equal likeness have equal plans, but for names."""
         ops = tuple(
             (
-                type(op), op.window, op.batched, op.table is None, op.observed,
-                op.groups if isinstance(op, MatOp) else op.kind if isinstance(op, VecOp) else None,
+                type(op), op.window, op.batched, op.table is None, op.observed, _sort(op),
                 tuple(self.lowered.root[t] in room.on_chip for t in (*op.inputs, op.output)),
             )
             for op in chain.ops
         )  # fmt: skip
-        return ops, chain.feeds, room.ub_bytes, chain.ops[0] is self.lowered.ops[0]
+        names = tuple(_names(chain, self.lowered))
+        same = tuple(map(names.index, names))  # a tensor added to itself is read once
+        return ops, same, chain.feeds, room.ub_bytes, chain.ops[0] is self.lowered.ops[0]
 
     def _plans(self, chain: Chain, room: Room, keep: int) -> list[ChainPlan]:
         key = self.likeness(chain, room), keep
@@ -139,6 +140,19 @@ class Planner:
             self._known[key] = names, made
         other, plans = self._known[key]
         return plans if other == names else [_renamed(plan, dict(zip(other, names))) for plan in plans]
+
+
+def _sort(op: Op) -> object:
+    """What else tells operations of one type apart."""
+    match op:
+        case MatOp():
+            return op.groups
+        case VecOp():
+            return op.kind
+        case LrnOp():
+            return op.size, op.before
+        case _:
+            return None
 
 
 def _names(chain: Chain, lowered: Lowered) -> Iterator[str]:
