@@ -113,7 +113,7 @@ class Constants:
         """The packing over part ``part`` of the input channels; the last part may be narrower."""
         if (op.name, part) not in self._chunks:
             packing = _packing(self._plans[op.name])
-            rest = op.window.in_c // op.groups - part * packing.channels
+            rest = op.window.in_c // len(packing.groups) - part * packing.channels
             if rest < packing.channels:
                 packing = narrowed(op, self._arch, rest, packing.parts)
             self._chunks[op.name, part] = packing

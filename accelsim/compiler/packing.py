@@ -85,6 +85,7 @@ class Packing:
     channels: int  # input channels of a group that one pass over the kernel reduces
     parts: int = 1  # passes
     odd: int = 0  # bytes of each run that are gathered
+    side: int = 1  # groups of the convolution that are computed as one, with zeros between them
     slabs: tuple[Slab, ...] = ()  # of one block over these channels
     gemms: Shapes = ()  # of one block, one tile of pixels and these channels
 
@@ -106,6 +107,8 @@ class Packing:
     def text(self, op: MatOp) -> str:
         """The name reported as ``packing``."""
         base = "row" if self.taps == 1 else "channel"
+        if self.side > 1:
+            base += f" {self.side} groups"
         if self.odd:
             return f"{base}+im2col" if self.odd == self.run else f"{base}+gather {self.odd}"
         return f"{base}+column x{self.pixels}" if self.pixels > 1 else base
@@ -179,19 +182,26 @@ def _ranges(extent: int, per: int) -> list[tuple[int, int]]:
 
 def packings(op: MatOp, arch: Arch) -> tuple[Packing, ...]:
     """Every packing of ``op`` over all input channels that the array can hold, plainest first."""
-    joined = _joined(op)
-    limit = 1
-    if joined and not op.batched:
-        limit = max(1, min(arch.array.cols // op.window.out_c, op.window.out_w))
-    whole = op.window.in_c // op.groups
-    made = [packed(op, arch, pixels=pixels, channels=whole) for pixels in range(1, limit + 1)]
-    if op.window.kernel[0] > 1 and op.window.dilation == (1, 1):
-        rows, run = arch.array.rows, (op.window.kernel[1] if joined else 1) * whole
-        odd = run % rows
-        # Over one kernel row alone, the odd bytes would waste as much of the array as they do in the run.
-        if odd and -(-op.window.kernel[0] * odd // rows) < op.window.kernel[0]:
-            made.append(packed(op, arch, pixels=1, channels=whole, odd=odd))
+    made: list[Packing] = []
+    for side in _sides(op, arch):
+        joined, whole = _joined(op, side), side * op.window.in_c // op.groups
+        limit = 1
+        if joined and not op.batched:
+            limit = max(1, min(arch.array.cols // op.window.out_c, op.window.out_w))
+        made += [packed(op, arch, pixels=pixels, channels=whole, side=side) for pixels in range(1, limit + 1)]
+        if op.window.kernel[0] > 1 and op.window.dilation == (1, 1):
+            rows, run = arch.array.rows, (op.window.kernel[1] if joined else 1) * whole
+            odd = run % rows
+            # Over one kernel row alone, the odd bytes would waste as much of the array as they do in the run.
+            if odd and -(-op.window.kernel[0] * odd // rows) < op.window.kernel[0]:
+                made.append(packed(op, arch, pixels=1, channels=whole, odd=odd, side=side))
     return tuple(made)
+
+
+def _sides(op: MatOp, arch: Arch) -> list[int]:
+    """How many groups may be computed side by side: as many as fill the lanes, or any fewer that divide the groups."""
+    width = op.window.out_c // op.groups
+    return [1, *(n for n in range(2, op.groups + 1) if op.groups % n == 0 and n * width <= arch.array.cols)]
 
 
 def narrowed(op: MatOp, arch: Arch, channels: int, parts: int = 0) -> Packing:
@@ -202,27 +212,30 @@ def narrowed(op: MatOp, arch: Arch, channels: int, parts: int = 0) -> Packing:
     return packed(op, arch, pixels=1, channels=channels, parts=parts)
 
 
-def _joined(op: MatOp) -> bool:
+def _joined(op: MatOp, side: int) -> bool:
     """Whether the windows' kernel rows are contiguous bytes."""
-    return op.groups == 1 and op.window.dilation[1] == 1
+    return op.groups == side and op.window.dilation[1] == 1
 
 
-def packed(op: MatOp, arch: Arch, *, pixels: int, channels: int, odd: int = 0, parts: int = 0) -> Packing:
-    """The packing of a form: ``pixels`` at a time, over ``channels`` of a group's, with ``odd`` bytes gathered."""
-    window, joined = op.window, _joined(op)
-    group_in, group_out = window.in_c // op.groups, window.out_c // op.groups
+def packed(
+    op: MatOp, arch: Arch, *, pixels: int, channels: int, odd: int = 0, side: int = 1, parts: int = 0
+) -> Packing:
+    """The packing of a form: ``pixels`` at a time, over ``channels`` of a group's, with ``odd`` bytes gathered and
+    ``side`` groups as one."""
+    window, joined, groups = op.window, _joined(op, side), op.groups // side
+    group_in, group_out = window.in_c // groups, window.out_c // groups
     run = ((pixels - 1) * window.stride[1] + window.kernel[1]) * channels if joined else channels
     k = _tile_depth(run - odd, arch, stream=window.out_w if op.batched else arch.array.rows)
     width = arch.array.cols // pixels
     blocks = tuple(
         Block(first=g * group_out + first, count=min(width, group_out - first), channel=g * group_in)
-        for g in range(op.groups)
+        for g in range(groups)
         for first in range(0, group_out, width)
     )
     packing = Packing(
         pixels=pixels, k=k, chunks=(run - odd) // k, tail=(run - odd) % k, taps=1 if joined else window.kernel[1],
         kernel_rows=window.kernel[0], blocks=blocks, groups=tuple(range(0, window.in_c, group_in)), channels=channels,
-        parts=parts or -(-group_in // channels), odd=odd,
+        parts=parts or -(-group_in // channels), odd=odd, side=side,
     )  # fmt: skip
     slabs = _slabs(packing, arch)
     made = Counter((piece.tiles, piece.k) for slab in slabs for piece in slab)

@@ -62,7 +62,7 @@ _PLAN = tuple(f.name for f in fields(Plan) if f.name != "packing")
 
 def _plan_data(plan: Plan) -> dict[str, Any]:
     packing = plan.packing
-    form = None if packing is None else [packing.pixels, packing.channels, packing.odd]
+    form = None if packing is None else [packing.pixels, packing.channels, packing.odd, packing.side]
     return {**{name: getattr(plan, name) for name in _PLAN}, "packing": form}
 
 
@@ -84,7 +84,7 @@ def _load(data: dict[str, Any], lowered: Lowered, arch: Arch) -> tuple[Placement
             form, op = fields_of.pop("packing"), ops[name]
             packing = None
             if form is not None and isinstance(op, MatOp):
-                packing = packed(op, arch, pixels=form[0], channels=form[1], odd=form[2])
+                packing = packed(op, arch, pixels=form[0], channels=form[1], odd=form[2], side=form[3])
             parts[name] = Plan(packing=packing, **fields_of)
         places = {(kind, name): offset for kind, name, offset in entry["places"]}
         numbers = {name: entry[name] for name in _NUMBERS}

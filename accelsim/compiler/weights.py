@@ -13,6 +13,8 @@ def weight_runs(op: MatOp, packing: Packing, block: Block, channel: int = 0) -> 
     """The weights of one block over ``packing.channels`` channels from ``channel`` on, as (kernel rows, taps, run,
     pixels * count) int8."""
     weights = op.weights[block.first : block.first + block.count, :, :, channel : channel + packing.channels]
+    if packing.side > 1:
+        weights = _side_by_side(op, packing, block, weights)
     count, rows, cols, channels = weights.shape
     if packing.pixels == 1:  # a view: nothing is copied before the slab is put together
         return weights.transpose(1, 2, 3, 0).reshape(rows, packing.taps, packing.run, count)
@@ -22,6 +24,17 @@ def weight_runs(op: MatOp, packing: Packing, block: Block, channel: int = 0) -> 
     for pixel in range(packing.pixels):
         runs[:, 0, pixel * step : pixel * step + cols * channels, pixel] = flat
     return runs.reshape(rows, 1, packing.run, packing.pixels * count)
+
+
+def _side_by_side(op: MatOp, packing: Packing, block: Block, weights: NDArray[np.int8]) -> NDArray[np.int8]:
+    """The kernels of a block over the channels of several groups: zeros outside each kernel's own group."""
+    count, rows, cols, own = weights.shape
+    spread = np.zeros((count, rows, cols, packing.channels), np.int8)
+    first = block.channel // own
+    for index in range(count):
+        group = (block.first + index) // (op.window.out_c // op.groups) - first
+        spread[index, :, :, group * own : (group + 1) * own] = weights[index]
+    return spread
 
 
 def slab_data(runs: NDArray[np.int8], slab: Slab, odd: int = 0) -> NDArray[np.int8]:
