@@ -98,11 +98,12 @@ def lowered_of(*ops: Op, batch: int = 1, outputs: tuple[str, ...] | None = None)
     for op in ops:
         w = op.window
         height, width = ((1, 1), (1, 1)) if op.batched else ((w.in_h, w.in_w), (w.out_h, w.out_w))
-        shapes |= {name: (*height, w.in_c) for name in op.inputs} | {op.output: (*width, w.out_c)}
+        shapes |= dict.fromkeys(op.inputs, (*height, w.in_c)) | {op.output: (*width, w.out_c)}
     made, read = {op.output for op in ops}, {name for op in ops for name in op.inputs}
     return Lowered(
         ops=ops, tensors={n: Tensor(name=n, shape=s, scale=np.float32(0.1), zero=5) for n, s in shapes.items()},
-        root={name: name for name in shapes}, inputs=tuple(name for name in shapes if name not in made),
+        root={name: name for name in shapes}, readers={n: tuple(op for op in ops if n in op.inputs) for n in read},
+        makers={op.output: (op,) for op in ops}, inputs=tuple(name for name in shapes if name not in made),
         outputs=outputs or tuple(name for name in shapes if name not in read), batch=batch,
         layers=tuple(op.layer for op in ops), fused={},
     )  # fmt: skip

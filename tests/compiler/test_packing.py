@@ -53,7 +53,7 @@ def padded_input(op, seed):
 
 
 def direct(op, image, row, col, channel, inputs):
-    """One output sum over the input channels ``inputs`` of a group, by the definition of a convolution."""
+    """One output sum over the input channels ``inputs`` of its group, by the definition of a convolution."""
     w = op.window
     group_in, group_out = w.in_c // op.groups, w.out_c // op.groups
     first = channel // group_out * group_in
@@ -114,7 +114,7 @@ def test_packed_weights_compute_the_convolution():
         row = data.draw(st.integers(0, op.window.out_h - 1))
         col = data.draw(st.integers(0, op.window.out_w - packing.pixels))
         got = packed(op, packing, block, parts, strip, row, col)
-        inputs = range(first, first + packing.channels)
+        inputs = range(first, first + packing.channels) if op.groups == 1 else range(op.window.in_c // op.groups)
         wanted = [
             direct(op, image, row, col + pixel, channel, inputs)
             for pixel in range(packing.pixels)
@@ -125,10 +125,12 @@ def test_packed_weights_compute_the_convolution():
         seen["cut"] += len(parts) > 1
         seen["tail"] += packing.tail > 0
         seen["part"] += packing.parts > 1
-        seen["odd, groups"] += packing.odd > 0 and op.groups > 1
+        seen["odd, groups"] += packing.odd > 0 and len(packing.groups) > 1
+        seen["side"] += packing.side > 1
+        seen["side, joined"] += packing.side == op.groups > 1
 
     compare()
-    kinds = ("row", "channel", "row+column", "row+gather", "row+im2col", "cut", "tail", "part", "odd, groups")
+    kinds = ("row", "channel", "row+column", "row+gather", "row+im2col", "cut", "tail", "part", "odd, groups", "side")
     assert min(seen[kind] for kind in kinds) >= 5, seen
 
 
@@ -145,12 +147,12 @@ def test_blocks_and_slabs_cover_everything_once_and_fit():
         assert all(packing.pixels * b.count <= packing.lanes <= arch.array.cols for b in packing.blocks)
         per_group = op.window.out_c // op.groups
         for block in packing.blocks:
-            groups = {c // per_group for c in range(block.first, block.first + block.count)}
-            assert {block.channel} == {g * op.window.in_c // op.groups for g in groups}
+            groups = {c // per_group // packing.side for c in range(block.first, block.first + block.count)}
+            assert {block.channel} == {g * packing.side * op.window.in_c // op.groups for g in groups}
         deepest = min(arch.array.rows, arch.wgt_rows)
         assert 1 <= packing.k <= deepest
         assert 0 <= packing.tail < packing.k
-        assert packing.parts == -(-op.window.in_c // op.groups // packing.channels)
+        assert packing.parts == -(-op.window.in_c // len(packing.groups) // packing.channels)
         whole = packing.weight_rows * packing.parts * len(packing.blocks) <= arch.wgt_rows
         for slab in packing.slabs:
             # A slab and the next one fit together, unless a single tile is more than half of WGT.
@@ -211,7 +213,11 @@ COLUMNS = ["row", *(f"row+column x{pixels}" for pixels in range(2, 6))]
         ({"out": 16}, ["row", "row+im2col"]),
         ({"out": 3, "dilation": (2, 1)}, COLUMNS),  # rows may be apart
         ({"out": 3, "dilation": (1, 2)}, ["channel"]),
-        ({"out": 4, "channels": 4, "groups": 2}, ["channel", "channel+im2col"]),
+        (
+            {"out": 4, "channels": 4, "groups": 2},
+            ["channel", "channel+im2col", *(name.replace("row", "row 2 groups") for name in COLUMNS[:4])],
+        ),
+        ({"out": 32, "channels": 64, "groups": 4}, ["channel", "channel 2 groups"]),  # 16 // 8
         ({"out": 16, "channels": 6}, ["row", "row+gather 2"]),  # 18 = 16 + 2
         ({"out": 16, "channels": 5}, ["row"]),  # three times 15 bytes take three tiles, one way or the other
         ({"out": 16, "channels": 16}, ["row"]),  # no byte is odd
