@@ -102,6 +102,10 @@ class Trace:
         """Length of the run: one more than the last landing (0 without instructions)."""
         return int(self.landed.max()) + 1 if len(self.landed) else 0
 
+    def landings(self) -> list[int]:
+        """The instructions in the order in which they land; ties by unit, then in program order."""
+        return np.lexsort((self.unit, self.landed)).tolist()
+
     def spans(self, unit: Unit) -> list[Span]:
         """The unit's timeline: spans in order that tile ``[0, cycles)`` without gap or overlap."""
         return list(self._spans(unit))

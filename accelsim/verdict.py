@@ -29,6 +29,7 @@ Traffic = dict[tuple[str, bool], float]
 WEIGHT, ACTIVATION, PARAMETER, LOADED, OUTPUT, INSTRUCTION = (
     "weight", "activation", "parameter", "load", "output", "instruction",
 )  # fmt: skip
+_KINDS = tuple(sorted((WEIGHT, ACTIVATION, PARAMETER, LOADED, OUTPUT, INSTRUCTION)))
 _LOADED_INTO = {Memory.WGT: WEIGHT, Memory.UB: ACTIVATION, Memory.PARAM: PARAMETER, Memory.ACC: PARAMETER}
 
 _STALLS = {
@@ -65,17 +66,19 @@ class PortUse:
         self._start = np.concatenate([trace.started[moved], fetched - length])
         self._stop = np.concatenate([trace.free[moved] + burst, fetched])
         self._cycles = np.concatenate([trace.bursts[moved] * burst, np.full(words, length)])
-        self._kind = np.array([_kind(trace, i, loaded_into) for i in moved.tolist()] + [INSTRUCTION] * words)
+        kinds = [_kind(trace, i, loaded_into) for i in moved.tolist()]
+        self._kind = np.array([*map(_KINDS.index, kinds), *[_KINDS.index(INSTRUCTION)] * words], np.int64)
         self._layer = np.concatenate([layers[moved], layers])
 
     def cycles(self, layer: int, start: int, stop: int) -> Traffic:
         """Port cycles in ``[start, stop)``, the largest first; own traffic is that of ``layer``."""
         inside = np.minimum(self._stop, stop) - np.maximum(self._start, start)
         spent = self._cycles * np.clip(inside / np.maximum(self._stop - self._start, 1e-9), 0, 1)
+        mine = self._layer == layer
         totals: Traffic = {}
-        for kind in np.unique(self._kind).tolist():
+        for number, kind in enumerate(_KINDS):
             for own in (True, False):
-                total = float(spent[(self._kind == kind) & ((self._layer == layer) == own)].sum())
+                total = float(spent[(self._kind == number) & (mine == own)].sum())
                 if total:
                     totals[kind, own] = total
         return dict(sorted(totals.items(), key=lambda item: -item[1]))

@@ -64,6 +64,7 @@ def test_any_service_time_and_queue_depth_runs_to_the_end_in_order(arch: Arch, d
     trace = simulate(tasks, arch, on_land=order.append, service=service, queue_depths=depths)
     assert_laws(tasks, trace, depths)
     assert order == sorted(range(len(tasks)), key=lambda i: (trace.landed[i], tasks[i].unit, i))
+    assert order == trace.landings()
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
