@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accelsim.arch import Arch
 from accelsim.cache import Cache, key_of
@@ -70,18 +71,21 @@ def compile_network(
     energy: Energy | None = None,
     observe: Observer | None = None,
     cache: Cache | None = None,
+    time_only: bool = False,
 ) -> Compiled:
     """Compile ``batch`` images of a quantised network for a machine.
 
     ``aim`` is what plans are ranked by. ``evaluate`` gives the cycles of a program; with it, the best few plans are
     compared where the closed form leaves something to be won, and by their ``energy`` if that is aimed at. ``cache``
-    keeps plans for later runs. Raises GraphError for a layer that cannot be done, CapacityError when one does not fit.
+    keeps plans for later runs. ``time_only`` leaves out the constants and the check: the program takes the same time and
+    cannot compute values. Raises GraphError for a layer that cannot be done, CapacityError when one does not fit.
     """
     lowered = lower(graph, batch)
     check_capacity(lowered, arch)
     found = _plans(lowered, arch, aim, Judge(evaluate, energy) if evaluate is not None else None, cache)
-    compiled = _emit(lowered, found, arch)
-    _check(compiled.program, arch)
+    compiled = _emit(lowered, found, arch, constants=not time_only)
+    if not time_only:
+        _check(compiled.program, arch)
     if observe is not None:
         report_stages(observe, lowered, found, compiled.program, arch)
     return compiled
@@ -154,12 +158,13 @@ def _emitter(
     return Emitter(lowered, placement, plans, constants, _dram_tensors(lowered, placement, layout), arch)
 
 
-def _emit(lowered: Lowered, found: Found, arch: Arch) -> Compiled:
+def _emit(lowered: Lowered, found: Found, arch: Arch, *, constants: bool) -> Compiled:
     layout = DramLayout(align=max(64, arch.dram.burst_bytes))
     emitter = _emitter(lowered, found.placement, found.plans, layout, arch)
     stream = schedule(emitter)
     edges = find_edges(stream.instructions, arch, layout.size)
-    program = _program(lowered, stream, edges, layout, emitter.dram, arch)
+    image = layout.image() if constants else np.zeros(0, np.uint8)
+    program = _program(lowered, stream, edges, layout, emitter.dram, arch, image)
     packing = {op.layer: _packing_text(op, emitter.plans[op.name]) for op in reversed(lowered.ops)}
     return Compiled(program=program, packing=packing, fused=lowered.fused)
 
@@ -190,6 +195,7 @@ def _program(
     layout: DramLayout,
     tensors: dict[str, int],
     arch: Arch,
+    image: NDArray[np.uint8],
 ) -> Program:
     order = program_order(stream.instructions, edges, arch)
     place_of = {old: new for new, old in enumerate(order)}
@@ -200,7 +206,7 @@ def _program(
     last = len(lowered.layers) - 1
     return Program(
         instructions=tuple(instructions),
-        image=layout.image(),
+        image=image,
         dram_bytes=layout.size,
         regions=_regions(lowered, tensors),
         layers=lowered.layers,

@@ -23,6 +23,9 @@ Planner = Callable[[Chain, Room], list[ChainPlan]]
 SPILL_PENALTY = 1.0 / 16
 """Cycles per byte that a tensor in DRAM costs in the choice beside its time: of equals, the one on chip is taken."""
 
+PARTED = 0.98
+"""A chain is parted where its pieces cost less than this share of it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
@@ -58,6 +61,10 @@ def place(lowered: Lowered, arch: Arch, planner: Planner) -> Placement | Chain:
                 return chains[chosen]
             apart.add(_cut(chains[chosen]))
             continue
+        better = {_apart(chain, plans[0], lowered, arch, planner) for chain, plans in zip(chains, chosen.plans)} - {""}
+        if better:
+            apart |= better
+            continue
         homes = _assign(lowered, lives, chosen)
         gaps = [_largest_gap(homes, lives, t, arch) for t in range(len(chains))]
         tight = [t for t, (plan, gap) in enumerate(zip(chosen.plans, gaps)) if plan[0].bytes > gap[1]]
@@ -79,6 +86,19 @@ def _cut(chain: Chain) -> str:
     """The operation to part from its chain: the last one, a normalisation together with its squares."""
     last = chain.ops[-1]
     return chain.ops[-2].name if isinstance(last, LrnOp) and len(chain.ops) > 2 else last.name
+
+
+def _apart(chain: Chain, plan: ChainPlan, lowered: Lowered, arch: Arch, planner: Planner) -> str:
+    """The operation to part from a chain that costs more than its pieces with all their tensors in DRAM; or nothing."""
+    if len(chain.ops) == 1:
+        return ""
+    cut = _cut(chain)
+    at = next(i for i, op in enumerate(chain.ops) if op.name == cut)
+    whole = Room(on_chip=frozenset(), ub_bytes=arch.ub_bytes)
+    pieces = [planner(chain_of(ops, lowered), whole) for ops in (chain.ops[:at], chain.ops[at:])]
+    if not all(pieces):
+        return ""
+    return cut if sum(found[0].cost for found in pieces) < PARTED * plan.cost else ""
 
 
 # ------------------------------------------------------------------------------------------------ chains
