@@ -29,6 +29,7 @@ from accelsim.isa.protocol import (
 
 LUT_BYTES = 256
 _MEMORIES = tuple(Memory)
+_UB = Memory.UB
 _ARITHMETIC = {
     AluOp.MUL: Arithmetic.MULTIPLY,
     AluOp.MAC: Arithmetic.MAC,
@@ -118,6 +119,11 @@ def _loops(*loops: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     return tuple([loop for loop in loops if loop[0] > 1])
 
 
+def _scaled(unit: int, *loops: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """The same for strides in units."""
+    return tuple([(count, stride * unit) for count, stride in loops if count > 1])
+
+
 def _dram_side(instr: Load | Store) -> Region:
     loops = _loops((instr.n2, instr.ds2), (instr.n1, instr.ds1), (instr.n0, instr.ds0))
     return Region(Memory.DRAM, instr.dram, instr.run, loops)
@@ -140,21 +146,21 @@ def _gemm(instr: Gemm, arch: Arch) -> Effects:
     pitch = 4 * cols
     sums = Region(
         Memory.ACC, instr.a * pitch, 4 * instr.n,
-        _loops((instr.m1, instr.am1 * pitch), (instr.m0, instr.am0 * pitch)),
+        _scaled(pitch, (instr.m1, instr.am1), (instr.m0, instr.am0)),
     )  # fmt: skip
     reads = (activations, weights) if instr.overwrite else (activations, weights, sums)
     return Effects(reads=reads, writes=(sums,), macs=rows * tiles * instr.k * instr.n)
 
 
 def _alu(instr: Alu, arch: Arch) -> Effects:
-    pitch = 4 * arch.array.cols
-    source = _vector(
-        _MEMORIES[instr.src_mem], instr.src, instr.n, pitch,
-        ((instr.m1, instr.sm1), (instr.m0, instr.sm0), (instr.r1, instr.sr1), (instr.r0, instr.sr0)),
-    )  # fmt: skip
-    target = _vector(
-        _MEMORIES[instr.dst_mem], instr.dst, instr.n, pitch, ((instr.m1, instr.dm1), (instr.m0, instr.dm0))
-    )
+    # UB takes byte addresses and n bytes, ACC row addresses and n words.
+    row, word = 4 * arch.array.cols, 4 * instr.n
+    unit, run = (1, instr.n) if instr.src_mem == _UB else (row, word)
+    loops = _scaled(unit, (instr.m1, instr.sm1), (instr.m0, instr.sm0), (instr.r1, instr.sr1), (instr.r0, instr.sr0))
+    source = Region(_MEMORIES[instr.src_mem], instr.src * unit, run, loops)
+    unit, run = (1, instr.n) if instr.dst_mem == _UB else (row, word)
+    loops = _scaled(unit, (instr.m1, instr.dm1), (instr.m0, instr.dm0))
+    target = Region(_MEMORIES[instr.dst_mem], instr.dst * unit, run, loops)
     reads = [source]
     if reads_old_dst(instr):
         reads.append(target)
@@ -163,13 +169,6 @@ def _alu(instr: Alu, arch: Arch) -> Effects:
     steps = instr.m0 * instr.m1 * instr.r0 * instr.r1
     kind = _ARITHMETIC.get(AluOp(instr.op), Arithmetic.ADD)
     return Effects(reads=tuple(reads), writes=(target,), alu_ops=steps * instr.n, arithmetic=kind)
-
-
-def _vector(memory: Memory, first: int, n: int, pitch: int, loops: tuple[tuple[int, int], ...]) -> Region:
-    """Rows of an alu: byte addresses and n bytes in UB, row addresses and n words in ACC."""
-    if memory is Memory.UB:
-        return Region(memory, first, n, _loops(*loops))
-    return Region(memory, first * pitch, 4 * n, tuple([(c, stride * pitch) for c, stride in loops if c > 1]))
 
 
 def _param(instr: Alu, arch: Arch) -> Region:

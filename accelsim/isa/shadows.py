@@ -7,24 +7,24 @@ of integers. So accesses are only listed, and painted byte by byte onto a shadow
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.isa.footprint import Footprint, Loops, iterations
 
-LOOK_BACK = 64
-"""Comparisons made before the shadow is asked instead."""
-
 STEPS = 8
 """Iterations of one loop that two footprints are compared in."""
 
-CHUNK = 32
+CHUNK = 16
 """Accesses that are passed over together when the span of all of them lies elsewhere."""
+
+LOOK_BACK = 16
+"""Chunks gone through before the shadow is asked instead."""
 
 
 def apart(one: Footprint, other: Footprint) -> bool:
@@ -126,6 +126,26 @@ def common_granule(regions: Iterable[Footprint]) -> int:
     return granule or 1
 
 
+Access: TypeAlias = tuple[int, int, int, Footprint]
+"""Place, first byte, one past the last, where."""
+
+
+def _search(accesses: Sequence[Access], region: Footprint, landed: int) -> int | None:
+    """The place of the latest of some accesses to a byte of ``region``, 0 if it is at most ``landed``.
+
+    None if all lie elsewhere, -1 if only painting can tell.
+    """
+    start, stop = region.start, region.stop
+    for place, low, high, other in reversed(accesses):
+        if place <= landed:
+            return 0
+        if low < stop and start < high and not apart(other, region):
+            shared = share(other, region)
+            if shared is not False:
+                return place if shared else -1
+    return None
+
+
 class Log:
     """The accesses of one kind that one unit makes to one memory, in program order.
 
@@ -137,7 +157,7 @@ class Log:
     def __init__(self, frame: Frame) -> None:
         self.newest = 0
         self._frame = frame
-        self._accesses: list[tuple[int, int, int, Footprint]] = []  # place, first byte, one past the last, where
+        self._accesses: list[Access] = []
         self._chunks: list[tuple[int, int, int]] = []  # of CHUNK accesses: last place, first byte, one past the last
         self._shadow: NDArray[np.int32] | None = None
         self._painted = 0
@@ -153,28 +173,20 @@ class Log:
 
     def latest(self, region: Footprint, landed: int) -> int:
         """The place of the latest access to a byte of ``region`` if that is above ``landed``, else 0."""
-        start, stop = region.start, region.stop
-        at = len(self._accesses)
-        for _ in range(LOOK_BACK):
-            if not at:
-                return 0
-            if not at % CHUNK:
-                place, low, high = self._chunks[at // CHUNK - 1]
-                if place <= landed:
-                    return 0
-                if low >= stop or start >= high:
-                    at -= CHUNK
-                    continue
-            at -= 1
-            place, low, high, other = self._accesses[at]
+        whole = len(self._chunks)
+        found = _search(self._accesses[whole * CHUNK :], region, landed)
+        for number in range(whole - 1, max(-1, whole - 1 - LOOK_BACK), -1):
+            if found is not None:
+                break
+            place, low, high = self._chunks[number]
             if place <= landed:
                 return 0
-            if low < stop and start < high and not apart(other, region):
-                shared = share(other, region)
-                if shared:
-                    return place
-                if shared is None:
-                    break
+            if low < region.stop and region.start < high:
+                found = _search(self._accesses[number * CHUNK : (number + 1) * CHUNK], region, landed)
+        if found is None and whole <= LOOK_BACK:
+            return 0
+        if found is not None and found >= 0:
+            return found
         views = [self._frame.view(self.shadow(), part) for part in self._frame.clip(region)]
         place = max([int(view.max()) for view in views], default=0)
         return place if place > landed else 0

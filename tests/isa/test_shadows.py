@@ -79,7 +79,7 @@ def test_a_log_finds_the_latest_access_to_a_region():
     seen = Counter()
 
     @settings(deadline=None, derandomize=True, max_examples=200)
-    @given(st.lists(regions(60), min_size=1, max_size=6), st.integers(0, 3 * LOOK_BACK), regions(), st.data())
+    @given(st.lists(regions(60), min_size=1, max_size=6), st.sampled_from((0, 3, CHUNK, 40, CHUNK * LOOK_BACK + 20)), regions(), st.data())
     def compare(pool, extra, region, data):
         log, listed = Log(Frame(0, SIZE)), []
         far = data.draw(st.integers(0, (1 << 16) - 1))
@@ -95,10 +95,10 @@ def test_a_log_finds_the_latest_access_to_a_region():
         assert log.newest == len(listed)
         latest = [max([0, *(p for p, one in enumerate(listed, 1) if mask(one) >> b & 1)]) for b in range(SIZE)]
         assert log.shadow().tolist() == latest
-        seen[bool(places), len(listed) > CHUNK] += 1
+        seen[bool(places), len(listed) // CHUNK > LOOK_BACK, len(listed) > CHUNK] += 1
 
     compare()
-    assert min(seen[found, many] for found in (True, False) for many in (True, False)) > 5
+    assert min(seen[found, far, near] for found in (True, False) for far, near in ((0, 0), (0, 1), (1, 1))) > 5
 
 
 @settings(deadline=None, derandomize=True, max_examples=100)
