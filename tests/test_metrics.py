@@ -20,6 +20,11 @@ from accelsim.isa.encoding import encode_all
 FOLDER = Path(__file__).parent / "golden" / "metrics"
 NETWORKS = ("lenet", "lenet_tanh")
 MACHINES = ("tiny", "edge", "mid", "gemmini", "vta_like", "tpu_v1")
+LARGE = (("alexnet", "edge"), ("alexnet", "mid"), ("resnet18", "edge"), ("resnet18", "vta_like"), ("mobilenet_v2", "edge"))
+CASES = [
+    *((network, machine) for network in NETWORKS for machine in MACHINES),
+    *(pytest.param(network, machine, marks=pytest.mark.slow) for network, machine in LARGE),
+]
 
 
 def measure(network: str, machine: str) -> dict[str, Any]:
@@ -60,8 +65,7 @@ def complaint(name: str, pinned: dict[str, Any], lines: list[str]) -> str:
     )
 
 
-@pytest.mark.parametrize("machine", MACHINES)
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(("network", "machine"), CASES)
 def test_pinned_metrics(network: str, machine: str, request: pytest.FixtureRequest) -> None:
     path, name = FOLDER / f"{network}-{machine}.json", f"{network} on {machine}"
     update, measured = request.config.getoption("--update-golden"), measure(network, machine)
@@ -82,7 +86,8 @@ def test_pinned_metrics(network: str, machine: str, request: pytest.FixtureReque
 
 def test_every_pinned_file_belongs_to_a_test_and_gives_a_reason() -> None:
     files = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in FOLDER.iterdir()}
-    assert set(files) == {f"{network}-{machine}" for network in NETWORKS for machine in MACHINES}
+    small = {f"{network}-{machine}" for network in NETWORKS for machine in MACHINES}
+    assert set(files) == small | {f"{network}-{machine}" for network, machine in LARGE}
     for pinned in files.values():
         assert len(pinned["reason"]) >= 10
         assert date.fromisoformat(pinned["date"])
