@@ -43,8 +43,9 @@ class Surroundings:
 
     ``leads``: whether nothing runs before. ``inputs_off_chip``: how many inputs come from DRAM in strips.
     ``side_rows``: ACC rows that belong to the operations behind. ``vector_steps`` and ``gemm_rows`` are their work in
-    all, ``moved_bytes`` what they move through the port beside parameters. ``word_cycles`` is what an instruction is
-    taken to cost beside its bytes.
+    all, ``moved_bytes`` what they move through the port beside parameters. ``input_bytes`` are those of network inputs
+    that lie whole in UB, but have to come there first. ``word_cycles`` is what an instruction is taken to cost beside
+    its bytes.
     """
 
     leads: bool
@@ -55,6 +56,7 @@ class Surroundings:
     vector_steps: int
     gemm_rows: int
     moved_bytes: float
+    input_bytes: int
     word_cycles: float
     aim: Aim
 

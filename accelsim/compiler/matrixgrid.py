@@ -118,9 +118,9 @@ def _price(op: MatOp, packing: Packing, arch: Arch, around: Surroundings, grid: 
     more, vector_words, parameters = followers(around, grid, w.out_h)
     words, vector = words + more, vector + vector_words * (arch.alu.latency + 1)
     read, stored = _input_bytes(op, packing, arch, grid, visits), _output_bytes(op, packing, arch, around, grid)
-    moved = loaded + around.moved_bytes + parameters + read + stored + words * WORD_BYTES
+    moved = loaded + around.moved_bytes + around.input_bytes + parameters + read + stored + words * WORD_BYTES
     busy = np.maximum(np.maximum(gemm, vector), moved / rate)
-    cycles = busy + _ends(packing, arch, around, grid, tiles, per_row) + around.word_cycles * words
+    cycles = busy + _ends(op, packing, arch, around, grid, tiles, per_row) + around.word_cycles * words
     if around.behind:  # one unit works alone on the first tiles, the other on the last
         cycles = cycles + np.minimum(1, FOLLOWING / down) * np.minimum(gemm, vector)
     cycles = cycles + _stalls(packing, arch, around, grid, tiles, passes, per_row)
@@ -183,12 +183,14 @@ def _output_bytes(op: MatOp, packing: Packing, arch: Arch, around: Surroundings,
 
 
 def _ends(
-    packing: Packing, arch: Arch, around: Surroundings, grid: Grid, tiles: Numbers, per_row: int
+    op: MatOp, packing: Packing, arch: Arch, around: Surroundings, grid: Grid, tiles: Numbers, per_row: int
 ) -> Reals:
     """Cycles before the array has its first operands and after it has given its last sums."""
     rate, latency = float(arch.dram.bytes_per_cycle), arch.dram.latency
     stream = grid.rows * -(-grid.cols // packing.pixels)
     start = np.where(grid.strip_in > 0, grid.strip_in / rate, 0) + grid.plane // max(1, packing.odd)
+    w = op.window
+    start = start + around.input_bytes / rate * np.clip(w.rows_in(grid.rows) - w.pads[0], w.in_h / 4, w.in_h) / w.in_h
     if around.leads:  # behind another chain, the first weights are loaded while that one ends
         start = start + latency + slab_rows(packing.slabs[0]) * packing.lanes / rate
     end = stream * per_row + arch.array.rows + arch.array.cols

@@ -94,6 +94,7 @@ class _Search:
             vector_steps=sum(n * steps_per_pixel(op, arch) for op, n in zip(behind, pixels)),
             gemm_rows=sum(n * gemm_rows_per_pixel(op, arch) for op, n in zip(behind, pixels)),
             moved_bytes=moved,
+            input_bytes=sum(lowered.tensors[t].size for t in dict.fromkeys(self.head.inputs) if self.arrives(t)),
             word_cycles=word_cycles,
             aim=aim,
         )
@@ -106,6 +107,11 @@ class _Search:
 
     def off_chip(self, tensor: str) -> bool:
         return self.lowered.root[tensor] not in self.room.on_chip
+
+    def arrives(self, tensor: str) -> bool:
+        """Whether the first operation finds an input of the network in UB that no chain before has used."""
+        root = self.lowered.root[tensor]
+        return root in self.lowered.inputs and not self.off_chip(tensor) and self.lowered.readers[root][0] is self.head
 
     def inside(self, tensor: str) -> bool:
         root = self.lowered.root[tensor]

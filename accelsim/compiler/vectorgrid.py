@@ -43,7 +43,8 @@ def _price_vectors(op: Op, arch: Arch, around: Surroundings, grid: Grid) -> None
     more, vector_words, parameters = followers(around, grid, w.out_h)
     words = tiles * (own + 3) + more
     parameters = parameters + tiles * parameter_bytes(op, arch)
-    moved = tiles * (grid.strip_in + grid.strip_out) + words * WORD_BYTES + around.moved_bytes + parameters
+    moved = tiles * (grid.strip_in + grid.strip_out) + words * WORD_BYTES + parameters
+    moved = moved + around.moved_bytes + around.input_bytes
     busy = np.maximum(vector + (tiles * own_vector + vector_words) * (arch.alu.latency + 1), moved / rate)
     ends = (vector + moved / rate) / tiles + latency * ((grid.strip_in > 0).astype(int) + (grid.strip_out > 0))
     waits = np.where((grid.strips_in == 1) & (tiles > 1), tiles * (grid.strip_in / rate + latency), 0)
