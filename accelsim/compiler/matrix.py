@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 from accelsim.compiler.emitter import Emitter
@@ -19,12 +19,12 @@ Work: TypeAlias = tuple[Tile, Callable[[], object], Callable[[], None]]
 """(the tile a job works on, prepare what it reads, emit it)."""
 
 
-def matrix_jobs(s: Emitter, op: MatOp, image: int) -> Iterator[Work]:
-    """The jobs of one image, or of the batch when ``op`` is batched, in the order of :func:`plan.jobs_of`."""
+def matrix_jobs(s: Emitter, op: MatOp, images: Sequence[int]) -> Iterator[Work]:
+    """The jobs of some images, or of the batch when ``op`` is batched, in the order of :func:`plan.jobs_of`."""
     plan, w = s.plans[op.name], op.window
     packing = plan.packing
     assert packing is not None
-    tiles = tiles_of(w, plan.rows, plan.cols, image)
+    tiles = [tile for image in images for tile in tiles_of(w, plan.rows, plan.cols, image)]
     for first in range(0, len(packing.blocks), plan.group):
         blocks = range(first, min(first + plan.group, len(packing.blocks)))
         for tile in tiles:
@@ -72,7 +72,7 @@ def _gather(
     w, odd = op.window, packing.odd
     tall = w.rows_in(tile.rows)
     step = view.stride[1] * view.pixel_pitch if packing.taps == 1 else view.pixel_pitch
-    src = view.at(w.first_row(tile.row), tile.col * w.stride[1] - w.pads[2]) + channel + packing.run - odd
+    src = view.at(w.first_row(tile.row), tile.col * view.stride[1] - w.pads[2]) + channel + packing.run - odd
     for lane in range(0, odd, s.arch.array.cols):
         s.stream.add(
             Alu(

@@ -14,12 +14,12 @@ import numpy as np
 
 from accelsim.arch import Arch
 from accelsim.compiler.aim import CYCLES, Aim
-from accelsim.compiler.chain import Chain, rows_held, rows_shared
+from accelsim.compiler.chain import Chain, images_of, rows_held, rows_shared
 from accelsim.compiler.grid import Follower, Grid, Surroundings, plan_at
 from accelsim.compiler.matrixgrid import matrix_grid
 from accelsim.compiler.ops import Lowered, LrnOp, MatOp, Op, bordered, needs_acc
 from accelsim.compiler.packing import Packing, narrowed, packings
-from accelsim.compiler.plan import ChainPlan, Plan, Room, distinct_parts, jobs_of
+from accelsim.compiler.plan import ChainPlan, Plan, Room, distinct_parts, jobs_of, strip_shape
 from accelsim.compiler.vectorgrid import vector_grid
 from accelsim.compiler.work import (
     acc_rows_per_pixel,
@@ -87,6 +87,7 @@ class _Search:
             moved += lowered.tensors[last.output].size
         self.around = Surroundings(
             leads=self.head is lowered.ops[0],
+            images=images_of(chain, lowered),
             behind=tuple(_follower(op, side, arch) for op in behind),
             inputs_off_chip=sum(self.off_chip(t) for t in dict.fromkeys(self.head.inputs)),
             output_off_chip=not behind and self.off_chip(self.head.output),
@@ -94,7 +95,8 @@ class _Search:
             vector_steps=sum(n * steps_per_pixel(op, arch) for op, n in zip(behind, pixels)),
             gemm_rows=sum(n * gemm_rows_per_pixel(op, arch) for op, n in zip(behind, pixels)),
             moved_bytes=moved,
-            input_bytes=sum(lowered.tensors[t].size for t in dict.fromkeys(self.head.inputs) if self.arrives(t)),
+            input_bytes=images_of(chain, lowered)
+            * sum(lowered.tensors[t].size for t in dict.fromkeys(self.head.inputs) if self.arrives(t)),
             word_cycles=word_cycles,
             aim=aim,
         )
@@ -142,6 +144,8 @@ class _Search:
 
     def _packings(self, head: MatOp) -> list[Packing]:
         made = list(packings(head, self.arch))
+        if self.around.inputs_off_chip and strip_shape(head.window, 1, 1)[1][1] != head.window.stride[1]:
+            made = [packing for packing in made if packing.pixels == 1]  # the strip skips pixels that a run would cover
         if not self.around.inputs_off_chip or head.groups > 1:
             return made
         rows, whole = self.arch.array.rows, head.window.in_c
