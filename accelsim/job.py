@@ -73,6 +73,8 @@ def compile_for(
     objective: str,
     cache: Cache | None,
     observe: Observer | None = None,
+    *,
+    time_only: bool = False,
 ) -> Compiled:
     """Compile a quantised network with the simulator as judge of the last few plans."""
     return compile_network(
@@ -84,6 +86,7 @@ def compile_for(
         evaluate=lambda program: simulate_tasks(tasks(program, machine), machine).cycles,
         energy=lambda program, cycles: program_energy_pj(program.instructions, machine, cycles),
         cache=cache,
+        time_only=time_only,
     )
 
 
@@ -174,7 +177,7 @@ class Job:
         return build_report(
             workload=self.network.name,
             arch=self.machine,
-            program_hash=prepared.program_hash,
+            program_hash=prepared.program_hash or None,
             instructions=len(program.instructions),
             trace=trace,
             layers=program.layers,

@@ -48,7 +48,7 @@ def build_report(
     *,
     workload: str,
     arch: Arch,
-    program_hash: str,
+    program_hash: str | None,
     instructions: int,
     trace: Trace | None,
     layers: Sequence[str],

@@ -77,7 +77,7 @@ def compile_network(
 
     ``aim`` is what plans are ranked by. ``evaluate`` gives the cycles of a program; with it, the best few plans are
     compared where the closed form leaves something to be won, and by their ``energy`` if that is aimed at. ``cache``
-    keeps plans for later runs. ``time_only`` leaves out the constants and the check: the program takes the same time and
+    keeps plans for later runs. ``time_only`` leaves out constants and the check: such a program takes the same time but
     cannot compute values. Raises GraphError for a layer that cannot be done, CapacityError when one does not fit.
     """
     lowered = lower(graph, batch)
