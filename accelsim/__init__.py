@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from accelsim.arch import Arch as Arch
+    from accelsim.dse.explore import sweep as sweep
+    from accelsim.dse.result import SweepResult as SweepResult
     from accelsim.machine_file import load_arch as load_arch
     from accelsim.result import Result as Result
     from accelsim.runner import compile_file as compile  # noqa: A004
@@ -22,15 +24,19 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Arch": ("accelsim.arch", "Arch"),
     "Result": ("accelsim.result", "Result"),
+    "SweepResult": ("accelsim.dse.result", "SweepResult"),
     "compile": ("accelsim.runner", "compile_file"),
     "evaluate": ("accelsim.runner", "evaluate"),
     "load_arch": ("accelsim.machine_file", "load_arch"),
     "load_network": ("accelsim.runner", "open_network"),
     "run": ("accelsim.runner", "run"),
     "simulate": ("accelsim.runner", "execute"),
+    "sweep": ("accelsim.dse.explore", "sweep"),
 }
 
-__all__ = ["Arch", "Result", "compile", "evaluate", "load_arch", "load_network", "run", "simulate"]
+__all__ = [
+    "Arch", "Result", "SweepResult", "compile", "evaluate", "load_arch", "load_network", "run", "simulate", "sweep",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -11,10 +11,10 @@ from typing import Literal, TypeAlias
 from accelsim.errors import ConfigError
 from accelsim.spelling import closest
 
-Kind: TypeAlias = Literal["configs", "workloads", "energy"]
+Kind: TypeAlias = Literal["configs", "workloads", "energy", "sweeps"]
 
 SUFFIX = ".yaml"
-_WORD = {"configs": "machine", "workloads": "workload", "energy": "energy table"}
+_WORD = {"configs": "machine", "workloads": "workload", "energy": "energy table", "sweeps": "sweep"}
 _PACKAGE = Path(__file__).resolve().parent
 
 

@@ -57,23 +57,26 @@ ALLOWED = {
             "report", "result", "trace"},
     "runner": {"arch", "bundled", "cache", "compiler", "errors", "execution", "isa", "job", "machine_file", "nn",
                "result"},
-    "cli": {"cli", "arch", "bundled", "cache", "cacti", "energy_arch", "energy_report", "energy_table", "errors", "isa",
-            "machine_file", "machine_schema", "nn", "perfetto", "report", "result", "runner", "spelling", "trace"},
+    "plots": set(),
+    "dse": {"dse", "arch", "area", "bundled", "cache", "compiler", "dram_arch", "errors", "execution", "job",
+            "machine_file", "machine_schema", "nn", "plots", "prepared", "spelling", "units", "validation", "yamlio"},
+    "cli": {"cli", "arch", "bundled", "cache", "cacti", "dse", "energy_arch", "energy_report", "energy_table", "errors",
+            "isa", "machine_file", "machine_schema", "nn", "perfetto", "report", "result", "runner", "spelling", "trace"},
     "__main__": {"cli"},
-    "__init__": {"arch", "machine_file", "nn", "report", "result", "runner"},
+    "__init__": {"arch", "dse", "machine_file", "nn", "report", "result", "runner"},
 }  # fmt: skip
 """What each module or package may import, as names below ``accelsim``; a package stands for all it holds."""
 
 LIBRARIES = {
     "simpy": {"hw"},
     "yaml": {"yamlio"},
-    "pydantic": {"validation", "machine_schema", "energy_schema", "nn/schema"},
+    "pydantic": {"validation", "machine_schema", "energy_schema", "nn/schema", "dse/schema"},
     "click": {"cli"},
     "rich": {"cli/tables"},
-    "matplotlib": set(),
+    "matplotlib": {"plots"},
     "numpy": {"numerics", "isa", "nn", "timing", "cyclesplit", "trace", "hw", "compiler", "report", "result",
               "execution", "job", "prepared", "runner", "cli", "verdict", "occupancy", "perfetto", "actions",
-              "energy", "power"},
+              "energy", "power", "dse/explore"},
 }  # fmt: skip
 """Third-party libraries and the only modules or packages that may import them."""
 
