@@ -20,7 +20,8 @@ HALF = Fraction(1, 2)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
     """Operations emitted strip by strip together. ``feeds[i]`` are the levels whose outputs operation i reads;
-    ``inner`` are the levels whose output stays within the chain, with the levels that read it.
+    ``inner`` are the levels whose output stays within the chain, with the levels that read it. A ``batched`` chain runs
+    once for all images, others image by image.
     """
 
     ops: tuple[Op, ...]
@@ -45,8 +46,8 @@ class Step(NamedTuple):
     rows: int
 
 
-def chain_of(ops: Sequence[Op], lowered: Lowered) -> Chain:
-    """A chain of operations, each of which reads an output of one before it."""
+def chain_of(ops: Sequence[Op], lowered: Lowered, *, whole: bool = False) -> Chain:
+    """A chain of operations, each of which reads an output of one before it; ``whole``: over all images at once."""
     made: dict[str, int] = {}
     feeds = []
     for level, op in enumerate(ops):
@@ -56,7 +57,12 @@ def chain_of(ops: Sequence[Op], lowered: Lowered) -> Chain:
     for level, sources in enumerate(feeds):
         for feed in sources:
             inner[feed] = (*inner.get(feed, ()), level)
-    return Chain(ops=tuple(ops), feeds=tuple(feeds), inner=inner, batched=ops[0].batched)
+    return Chain(ops=tuple(ops), feeds=tuple(feeds), inner=inner, batched=whole or ops[0].batched)
+
+
+def images_of(chain: Chain, lowered: Lowered) -> int:
+    """Images that level 0 walks through by itself: those of the batch, unless its window slides over them."""
+    return lowered.batch if chain.batched and not chain.ops[0].batched else 1
 
 
 def begins_on_the_array(op: Op) -> bool:

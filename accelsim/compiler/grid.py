@@ -41,14 +41,15 @@ class Follower:
 class Surroundings:
     """What the search knows of a chain beside its first operation.
 
-    ``leads``: whether nothing runs before. ``inputs_off_chip``: how many inputs come from DRAM in strips.
-    ``side_rows``: ACC rows that belong to the operations behind. ``vector_steps`` and ``gemm_rows`` are their work in
+    ``leads``: whether nothing runs before. ``images``: how many the first operation walks through at once.
+    ``inputs_off_chip``: how many inputs come from DRAM in strips. ``side_rows``: ACC rows that belong to the operations behind. ``vector_steps`` and ``gemm_rows`` are their work in
     all, ``moved_bytes`` what they move through the port beside parameters. ``input_bytes`` are those of network inputs
     that lie whole in UB, but have to come there first. ``word_cycles`` is what an instruction is taken to cost beside
     its bytes.
     """
 
     leads: bool
+    images: int
     behind: tuple[Follower, ...]
     inputs_off_chip: int
     output_off_chip: bool

@@ -80,7 +80,7 @@ def _buffer(op: MatOp, packing: Packing, around: Surroundings, grid: Grid, ub_by
     if not around.inputs_off_chip and not around.output_off_chip and not packing.odd:
         grid.fits[:] = True
         return
-    single = (grid.rows >= w.out_h) & (grid.cols >= w.out_w) & (not op.batched)
+    single = (grid.rows >= w.out_h) & (grid.cols >= w.out_w) & (not op.batched) & (around.images == 1)
     for whole in (True, False) if around.output_off_chip else (True,):
         out_blocks = grid.group if whole else np.ones_like(grid.group)
         size = grid.rows * grid.cols * np.minimum(out_blocks * width, w.out_c) * around.output_off_chip
@@ -102,10 +102,10 @@ def _price(op: MatOp, packing: Packing, arch: Arch, around: Surroundings, grid: 
     w, rate = op.window, float(arch.dram.bytes_per_cycle)
     blocks, parts = len(packing.blocks), packing.parts
     down, across = -(-w.out_h // grid.rows), -(-w.out_w // grid.cols)
-    tiles, passes = down * across, -(-blocks // grid.group)
-    sums = w.out_h * across * -(-grid.cols // packing.pixels)  # ACC rows of a block over all tiles
+    tiles, passes = around.images * down * across, -(-blocks // grid.group)
+    sums = around.images * w.out_h * across * -(-grid.cols // packing.pixels)  # ACC rows of a block over all tiles
     per_row = max(1, -(-packing.lanes // arch.alu.lanes)) * (2 if op.table is not None else 1)
-    gemm = _ragged(grid, w.out_h, w.out_w, packing, arch) * blocks * parts + around.gemm_rows
+    gemm = _ragged(grid, w.out_h, w.out_w, packing, arch) * around.images * blocks * parts + around.gemm_rows
     vector = sums * blocks * per_row + around.vector_steps + tiles * blocks * (arch.alu.latency + 1)
     vector = vector + passes * tiles * (grid.plane // max(1, packing.odd))
     weights = sum(packing.weight_rows * packing.pixels * block.count for block in packing.blocks) * parts
@@ -179,7 +179,7 @@ def _output_bytes(op: MatOp, packing: Packing, arch: Arch, around: Surroundings,
         return np.zeros(len(grid.rows))
     run = grid.out_blocks * (packing.lanes // packing.pixels)
     even = (grid.cols >= w.out_w) & (grid.out_blocks >= len(packing.blocks)) | (run % burst == 0)
-    return w.out_h * w.out_w * w.out_c * (1 + np.where(even, 0, UNEVEN * burst / run))
+    return around.images * w.out_h * w.out_w * w.out_c * (1 + np.where(even, 0, UNEVEN * burst / run))
 
 
 def _ends(

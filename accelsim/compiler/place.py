@@ -7,7 +7,7 @@ at the same time never share bytes; what a chain's largest gap holds is its work
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -25,6 +25,9 @@ SPILL_PENALTY = 1.0 / 16
 
 PARTED = 0.98
 """A chain is parted where its pieces cost less than this share of it."""
+
+TOGETHER = 0.9
+"""A chain runs over all images at once where that costs less than this share of running them one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +53,11 @@ class Life:
 def place(lowered: Lowered, arch: Arch, planner: Planner) -> Placement | Chain:
     """Choose chains, homes and plans; the first chain that cannot be planned is returned if there is one."""
     apart: set[str] = set()  # operations that do not join the chain before them
+    together: set[str] = set()  # operations that run over all images before the next one
     # Results that nobody reads on leave as they are made.
     banned = torn(lowered) | {tensor for tensor in lowered.outputs if not readers_of(lowered, tensor)}
     while True:
-        chains = chains_of(lowered, arch, banned, apart)
+        chains = chains_of(lowered, arch, banned, apart, together)
         lives = lifetimes(lowered, chains)
         chosen = _choose(lowered, arch, chains, lives, banned, planner)
         if isinstance(chosen, int):
@@ -62,8 +66,10 @@ def place(lowered: Lowered, arch: Arch, planner: Planner) -> Placement | Chain:
             apart.add(_cut(chains[chosen]))
             continue
         better = {_apart(chain, plans[0], lowered, arch, planner) for chain, plans in zip(chains, chosen.plans)} - {""}
-        if better:
+        more = _batched(chains, chosen.plans, lowered, arch, planner)
+        if better or more:
             apart |= better
+            together |= more
             continue
         homes = _assign(lowered, lives, chosen)
         gaps = [_largest_gap(homes, lives, t, arch) for t in range(len(chains))]
@@ -101,18 +107,38 @@ def _apart(chain: Chain, plan: ChainPlan, lowered: Lowered, arch: Arch, planner:
     return cut if sum(found[0].cost for found in pieces) < PARTED * plan.cost else ""
 
 
+def _batched(
+    chains: tuple[Chain, ...], plans: tuple[list[ChainPlan], ...], lowered: Lowered, arch: Arch, planner: Planner
+) -> set[str]:
+    """The operations of chains that cost more image by image than one by one over the whole batch, where weights are
+    loaded once for all images."""
+    found: set[str] = set()
+    room = Room(on_chip=frozenset(), ub_bytes=arch.ub_bytes)
+    for chain, (plan, *_) in zip(chains, plans):
+        if lowered.batch == 1 or chain.batched or any(isinstance(op, LrnOp) for op in chain.ops):
+            continue
+        pieces = [planner(chain_of([op], lowered, whole=True), room) for op in chain.ops]
+        if all(pieces) and sum(made[0].cost for made in pieces) < TOGETHER * lowered.batch * plan.cost:
+            found |= {op.name for op in chain.ops}
+    return found
+
+
 # ------------------------------------------------------------------------------------------------ chains
 
 
-def chains_of(lowered: Lowered, arch: Arch, off_chip: set[str], apart: set[str]) -> tuple[Chain, ...]:
+def chains_of(
+    lowered: Lowered, arch: Arch, off_chip: set[str], apart: set[str], together: Set[str] = frozenset()
+) -> tuple[Chain, ...]:
     """Operations join the chain before them when it feeds them and nobody else needs what passes between them."""
     chains: list[list[Op]] = []
+    alone = apart | together
     for op in lowered.ops:
-        if chains and op.name not in apart and _joins(op, chains[-1], lowered, arch, off_chip):
+        free = chains and op.name not in alone and chains[-1][0].name not in together
+        if free and _joins(op, chains[-1], lowered, arch, off_chip):
             chains[-1].append(op)
         else:
             chains.append([op])
-    return tuple(chain_of(ops, lowered) for ops in chains)
+    return tuple(chain_of(ops, lowered, whole=ops[0].name in together) for ops in chains)
 
 
 def _joins(op: Op, chain: list[Op], lowered: Lowered, arch: Arch, off_chip: set[str]) -> bool:

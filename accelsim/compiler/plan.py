@@ -116,15 +116,16 @@ def strip_bytes(window: Window, rows: int, cols: int, channels: int) -> int:
     return tall * wide * channels
 
 
-def jobs_of(op: Op, plan: Plan) -> list[Job]:
-    """The jobs of level 0: group by group of channels, tile by tile, block by block unless reductions are cut."""
+def jobs_of(op: Op, plan: Plan, images: int = 1) -> list[Job]:
+    """The jobs of level 0: group by group of channels, image by image (more than one only where nothing follows), tile
+    by tile, block by block unless reductions are cut."""
     w, made = op.window, []
     blocks = len(plan.packing.blocks) if plan.packing is not None else 1
     groups = -(-blocks // max(1, plan.group))
     last = blocks - (groups - 1) * plan.group
     for number in range(groups):
         cut = 1 if plan.parts > 1 else last if number == groups - 1 else plan.group
-        for row in range(0, w.out_h, plan.rows):
+        for row in [*range(0, w.out_h, plan.rows)] * images:
             rows = min(plan.rows, w.out_h - row)
             for col in range(0, w.out_w, plan.cols):
                 for part in range(cut):

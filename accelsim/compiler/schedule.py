@@ -6,10 +6,10 @@ the order of words in the program are added afterwards (``sync.py``, ``order.py`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby, pairwise
 
-from accelsim.compiler.chain import Chain, flow
+from accelsim.compiler.chain import Chain, flow, images_of
 from accelsim.compiler.emitter import Emitter
 from accelsim.compiler.matrix import Work, matrix_jobs
 from accelsim.compiler.norm import norm_tile
@@ -35,8 +35,9 @@ def run_chain(s: Emitter, number: int, image: int) -> None:
     s.begin_chain(number)
     head = chain.ops[0]
     plan = s.plans[head.name]
-    jobs = jobs_of(head, plan)
-    work = list(matrix_jobs(s, head, image)) if isinstance(head, MatOp) else _vector_jobs(s, head, image)
+    images = range(images_of(chain, s.lowered)) if chain.batched else (image,)
+    jobs = jobs_of(head, plan, len(images))
+    work = list(matrix_jobs(s, head, images)) if isinstance(head, MatOp) else _vector_jobs(s, head, images)
     steps = list(flow(chain, jobs, [s.plans[op.name].rows for op in chain.ops]))
     following = _next_tiles(work) if plan.strips_in != 1 and plan.planes != 1 else {}
     given = 0
@@ -47,7 +48,8 @@ def run_chain(s: Emitter, number: int, image: int) -> None:
             _behind(s, op, image, step.at, step.rows)
             continue
         if step.at == 0:
-            s.prepare_output(op, image)
+            for each in images:
+                s.prepare_output(op, each)
         _, prepare, emit = work[step.at]
         prepare()
         emit()
@@ -58,7 +60,8 @@ def run_chain(s: Emitter, number: int, image: int) -> None:
             s.finish_rows(op, image, given, gives - given)
             given = gives
     s.stream.layer = chain.ops[-1].layer
-    _flush(s, chain, image)
+    for each in images:
+        _flush(s, chain, each)
 
 
 def _next_tiles(work: list[Work]) -> dict[int, Callable[[], object]]:
@@ -92,14 +95,14 @@ def _compute(s: Emitter, op: Op, tile: Tile, sums: Ring) -> None:
         vector_tile(s, op, tile, sums)
 
 
-def _vector_jobs(s: Emitter, op: Op, image: int) -> list[Work]:
+def _vector_jobs(s: Emitter, op: Op, images: Sequence[int]) -> list[Work]:
     """The jobs of vector work that leads a chain."""
     w, plan = op.window, s.plans[op.name]
 
     def prepare(tile: Tile) -> Callable[[], None]:
         def load() -> None:
             for number, tensor in enumerate(op.inputs):
-                s.ensure_rows(op, tensor, image, w.last_row(tile.row + tile.rows))
+                s.ensure_rows(op, tensor, tile.image, w.last_row(tile.row + tile.rows))
                 s.input_view(op, tile, number)
 
         return load
@@ -107,4 +110,5 @@ def _vector_jobs(s: Emitter, op: Op, image: int) -> list[Work]:
     def emit(tile: Tile) -> Callable[[], None]:
         return lambda: _compute(s, op, tile, s.acc)
 
-    return [(tile, prepare(tile), emit(tile)) for tile in tiles_of(w, plan.rows, plan.cols, image)]
+    tiles = [tile for image in images for tile in tiles_of(w, plan.rows, plan.cols, image)]
+    return [(tile, prepare(tile), emit(tile)) for tile in tiles]

@@ -128,7 +128,7 @@ class Planner:
         )  # fmt: skip
         names = tuple(_names(chain, self.lowered))
         same = tuple(map(names.index, names))  # a tensor added to itself is read once
-        return ops, same, chain.feeds, room.ub_bytes, chain.ops[0] is self.lowered.ops[0]
+        return ops, same, chain.feeds, chain.batched, room.ub_bytes, chain.ops[0] is self.lowered.ops[0]
 
     def _plans(self, chain: Chain, room: Room, keep: int) -> list[ChainPlan]:
         key = self.likeness(chain, room), keep

@@ -38,7 +38,7 @@ def dump_plans(placement: Placement, plans: tuple[ChainPlan, ...]) -> bytes:
     """The text of a placement with the plan chosen for every chain."""
     data = {
         "version": VERSION,
-        "chains": [[op.name for op in chain.ops] for chain in placement.chains],
+        "chains": [[chain.batched, [op.name for op in chain.ops]] for chain in placement.chains],
         "homes": {home.tensor: [home.base, home.images] for home in placement.homes.values()},
         "workspace": placement.workspace,
         "rooms": [[sorted(room.on_chip), room.ub_bytes] for room in placement.rooms],
@@ -94,7 +94,9 @@ def _load(data: dict[str, Any], lowered: Lowered, arch: Arch) -> tuple[Placement
     }
     placement = Placement(
         homes=homes,
-        chains=tuple(chain_of([ops[name] for name in names], lowered) for names in data["chains"]),
+        chains=tuple(
+            chain_of([ops[name] for name in names], lowered, whole=whole) for whole, names in data["chains"]
+        ),
         plans=tuple((plan,) for plan in plans),
         workspace=tuple(data["workspace"]),
         rooms=tuple(Room(on_chip=frozenset(names), ub_bytes=size) for names, size in data["rooms"]),

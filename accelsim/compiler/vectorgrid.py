@@ -24,7 +24,7 @@ def vector_grid(op: Op, arch: Arch, around: Surroundings, ub_bytes: int) -> Grid
     (tall, wide), _ = strip_shape(w, rows, cols)
     strip_in = tall * wide * w.in_c * around.inputs_off_chip
     grid = Grid(rows, cols, np.ones_like(rows), strip_in, rows * cols * w.out_c * around.output_off_chip, rows * 0)
-    single = (rows >= w.out_h) & (cols >= w.out_w) & (not op.batched)
+    single = (rows >= w.out_h) & (cols >= w.out_w) & (not op.batched) & (around.images == 1)
     for inputs, outputs in BUFFERS:
         count_in = np.where(strip_in > 0, np.where(single, 1, inputs), 0)
         count_out = np.where(grid.strip_out > 0, np.where(single, 1, outputs), 0)
@@ -37,8 +37,8 @@ def vector_grid(op: Op, arch: Arch, around: Surroundings, ub_bytes: int) -> Grid
 
 def _price_vectors(op: Op, arch: Arch, around: Surroundings, grid: Grid) -> None:
     w, rate, latency = op.window, float(arch.dram.bytes_per_cycle), arch.dram.latency
-    tiles = -(-w.out_h // grid.rows) * -(-w.out_w // grid.cols)
-    vector = w.out_h * w.out_w * steps_per_pixel(op, arch) + around.vector_steps
+    tiles = around.images * -(-w.out_h // grid.rows) * -(-w.out_w // grid.cols)
+    vector = around.images * w.out_h * w.out_w * steps_per_pixel(op, arch) + around.vector_steps
     own, own_vector = words_per_tile(op, arch)
     more, vector_words, parameters = followers(around, grid, w.out_h)
     words = tiles * (own + 3) + more
