@@ -5,6 +5,7 @@ That keeps ``accelsim --help`` quick: a test looks at the imported modules.
 
 from __future__ import annotations
 
+import gc
 import os
 
 import click
@@ -15,7 +16,9 @@ from accelsim.cli.energy import energy
 from accelsim.cli.imports import import_files
 from accelsim.cli.info import list_files, schema
 from accelsim.cli.programs import assemble, check, compile_program, disassemble, execute
+from accelsim.cli.results import results
 from accelsim.cli.run import run
+from accelsim.cli.sweeps import sweep
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,11 +33,13 @@ def main(debug: bool) -> None:
     # Set before numpy is imported. The products here are narrow: threads would wait for each other more than they add.
     for library in ("OPENBLAS", "OMP", "MKL"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    # Hundreds of thousands of small objects live to the end: looking for cycles among them costs a twentieth of a run.
+    gc.set_threshold(1_000_000, 50, 1000)
 
 
 _COMMANDS = (
-    run, compile_program, execute, assemble, disassemble, check, energy, list_files, schema, import_files,
-    cache_commands,
+    run, sweep, results, compile_program, execute, assemble, disassemble, check, energy, list_files, schema,
+    import_files, cache_commands,
 )  # fmt: skip
 for _command in _COMMANDS:
     main.add_command(_command)

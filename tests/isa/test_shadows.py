@@ -79,8 +79,9 @@ def test_a_log_finds_the_latest_access_to_a_region():
     seen = Counter()
 
     @settings(deadline=None, derandomize=True, max_examples=200)
-    @given(st.lists(regions(60), min_size=1, max_size=6), st.sampled_from((0, 3, CHUNK, 40, CHUNK * LOOK_BACK + 20)), regions(), st.data())
-    def compare(pool, extra, region, data):
+    @given(st.lists(regions(60), min_size=1, max_size=6), regions(), st.data())
+    def compare(pool, region, data):
+        extra = data.draw(st.sampled_from((0, 3, CHUNK, 40, CHUNK * LOOK_BACK + 20)))
         log, listed = Log(Frame(0, SIZE)), []
         far = data.draw(st.integers(0, (1 << 16) - 1))
         for place in range(1, len(pool) + extra + 1):
