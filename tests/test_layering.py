@@ -61,7 +61,8 @@ ALLOWED = {
     "dse": {"dse", "arch", "area", "bundled", "cache", "compiler", "dram_arch", "errors", "execution", "job",
             "machine_file", "machine_schema", "nn", "plots", "prepared", "spelling", "units", "validation", "yamlio"},
     "cli": {"cli", "arch", "bundled", "cache", "cacti", "dse", "energy_arch", "energy_report", "energy_table", "errors",
-            "isa", "machine_file", "machine_schema", "nn", "perfetto", "report", "result", "runner", "spelling", "trace"},
+            "isa", "machine_file", "machine_schema", "nn", "perfetto", "report", "result", "runner", "spelling",
+            "trace"},
     "__main__": {"cli"},
     "__init__": {"arch", "dse", "machine_file", "nn", "report", "result", "runner"},
 }  # fmt: skip

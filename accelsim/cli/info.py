@@ -11,13 +11,14 @@ from accelsim.cli.base import json_text
 
 @click.command("list")
 def list_files() -> None:
-    """List the bundled machines, energy tables and workloads."""
+    """List the bundled machines, energy tables, workloads and sweeps."""
     from accelsim.bundled import available
 
     groups = (
         ("Machines (--arch NAME)", available("configs")),
         ("Energy tables (--set energy.table=NAME)", available("energy")),
         ("Workloads (accelsim run NAME)", available("workloads")),
+        ("Sweeps (accelsim sweep NAME)", available("sweeps")),
     )
     width = max(len(name) for _, files in groups for name in files)
     for title, files in groups:
@@ -34,13 +35,17 @@ def _summary(path: Path) -> str:
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(["machine", "workload"]))
+@click.argument("kind", type=click.Choice(["machine", "workload", "sweep"]))
 def schema(kind: str) -> None:
-    """Print the JSON Schema of machine or workload files, for editors."""
+    """Print the JSON Schema of machine, workload or sweep files, for editors."""
     if kind == "machine":
         from accelsim.machine_schema import machine_json_schema
 
         click.echo(json_text(machine_json_schema()), nl=False)
+    elif kind == "sweep":
+        from accelsim.dse.schema import sweep_json_schema
+
+        click.echo(json_text(sweep_json_schema()), nl=False)
     else:
         from accelsim.nn.schema import workload_json_schema
 

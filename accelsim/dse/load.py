@@ -96,10 +96,10 @@ class _Parts:
             return None
         value: Any = self.document.data
         for key in keys:
-            held = key in value if isinstance(value, dict) else isinstance(value, list) and isinstance(key, int)
-            if not held:
-                return None
-            value = value[key]
+            if isinstance(value, dict):
+                value = value.get(key)
+            else:
+                value = value[key] if isinstance(value, list) and isinstance(key, int) else None
         return value
 
     def _blame(self, keys: Keys, error: AccelsimError) -> None:

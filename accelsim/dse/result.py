@@ -57,6 +57,11 @@ class SweepResult:
         )  # fmt: skip
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """Every key that differs between points."""
+        return (*(key for keys in self.axes for key in keys), *self.derived)
+
+    @property
     def points(self) -> Any:
         """The rows as a pandas DataFrame. Raises MissingExtraError without the extra ``data``."""
         return _frame("SweepResult.points", self.rows)

@@ -77,7 +77,7 @@ class SweepFile(FileModel):
     derived: dict[str, Scalar] = Field(ABSENT, description="keys that follow from others, by an expression")
     points: list[dict[str, Scalar]] = Field(ABSENT, description="the points of the strategy `list`")
     strategy: Annotated[StrategyKeys, BeforeValidator(_strategy)] = Field(
-        StrategyKeys(kind="grid", points=None, seed=0, population=None), description="a word, or the keys below"
+        StrategyKeys.model_validate({"kind": "grid"}), description="a word, or the keys below"
     )
     objectives: Annotated[list[Name], Field(min_length=1)] = Field(
         ["cycles"], description="what points are compared by: totals of the report, less is better but for some"

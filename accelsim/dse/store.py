@@ -223,3 +223,13 @@ def settled(outcome: Outcome | None, *, verify: bool, retry_failed: bool) -> boo
     if outcome is None or (retry_failed and outcome.status == FAILED):
         return False
     return outcome.status != OK or not verify or outcome.bit_exact is not None
+
+
+def remove(path: str | Path) -> None:
+    """Remove a store with its journal. Raises ConfigError for a file that is none."""
+    if not Path(path).exists():
+        return
+    Store(path, create=False).close()
+    for end in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            Path(f"{path}{end}").unlink()
