@@ -6,7 +6,6 @@ That keeps ``accelsim --help`` quick: a test looks at the imported modules.
 from __future__ import annotations
 
 import gc
-import gc
 import os
 
 import click
@@ -34,8 +33,6 @@ def main(debug: bool) -> None:
     # Set before numpy is imported. The products here are narrow: threads would wait for each other more than they add.
     for library in ("OPENBLAS", "OMP", "MKL"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-    # Hundreds of thousands of small objects live to the end: looking for cycles among them costs a twentieth of a run.
-    gc.set_threshold(1_000_000, 50, 1000)
     # Hundreds of thousands of small objects live to the end: looking for cycles among them costs a twentieth of a run.
     gc.set_threshold(1_000_000, 50, 1000)
 
