@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -65,7 +66,7 @@ class Banks(NamedTuple):
     port_bits: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Energy:
     """The bill of a run: ``cells[layer][term]`` in pJ, ``counts`` of every term, over the whole run."""
 
@@ -73,7 +74,7 @@ class Energy:
     cells: tuple[tuple[float, ...], ...]
     counts: tuple[int, ...]
 
-    @property
+    @cached_property
     def total_pj(self) -> float:
         """Everything; exactly the sum of the layers, of the components and of the terms."""
         return sum(self.layer_pj(layer) for layer in range(len(self.cells)))

@@ -27,6 +27,7 @@ LEFT_OUT = (
     "the array's control, address generators of the units, tokens",
     "wires between blocks",
 )
+LAYER_KEYS = ("energy_pj", "energy_percent", "energy", "power_w")
 TOTAL_KEYS = ("energy_pj", "energy_per_inference_pj", "power_w", "tops", "tops_per_w", "edp_js", "area_mm2")
 OPERATIONS_PER_MAC = 2
 _PJ_PER_J = 10**12
@@ -59,12 +60,13 @@ class Costs:
         return cls(arch=arch, cycles=trace.cycles, energy=energy, peak=peak_window(trace, actions, arch))
 
     def layer(self, place: int | None, cycles: int | None) -> dict[str, Any]:
-        """``energy_pj``, ``energy`` by component and ``power_w`` of a layer; ``place`` None: one without work."""
+        """Energy, its share of the run's, its components, and power of a layer; ``place`` None: one without work."""
         if self.energy is None or cycles is None:
-            return {"energy_pj": None, "energy": None, "power_w": None}
+            return dict.fromkeys(LAYER_KEYS)
         parts = {name: 0.0 if place is None else self.energy.layer_pj(place, name) for name in COMPONENTS}
         total = sum(parts.values())
-        return {"energy_pj": total, "energy": parts, "power_w": self._watts(total, cycles)}
+        share = _percent(total, self.energy.total_pj)
+        return dict(zip(LAYER_KEYS, (total, share, parts, self._watts(total, cycles))))
 
     def totals(self, macs: int, batch: int) -> dict[str, Any]:
         """What ``totals`` says of energy, power and area."""

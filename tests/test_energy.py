@@ -122,6 +122,7 @@ def test_sums_are_exact(machine: str, changes: tuple[tuple[str, Any], ...], batc
         assert part["pj"] == sum(row["energy"][name] for row in layers)
         assert part["pj"] == sum(term["pj"] for term in energy["terms"].values() if term["component"] == name)
     assert all(row["energy_pj"] == sum(row["energy"].values()) for row in layers)
+    assert sum(row["energy_percent"] for row in layers) == pytest.approx(100, abs=0.001)
     assert sum(part["percent"] for part in energy["components"].values()) == pytest.approx(100, abs=0.001)
     assert report["totals"]["energy_per_inference_pj"] == total / batch
 

@@ -99,7 +99,7 @@ def test_layers_share_the_cycles_and_fused_ones_name_their_host(arch: Arch) -> N
     assert conv == {
         "name": "conv", "kind": "conv", "host": None, "cycles": 60, "macs": 800, "utilization": 800 / (16 * 60),
         "bound_cycles": 50, "bound_by": "array", "dram_read_bytes": 48, "dram_write_bytes": 0, "energy_pj": None,
-        "energy": None, "power_w": None, "packing": "row", "cycle_split": {
+        "energy_percent": None, "energy": None, "power_w": None, "packing": "row", "cycle_split": {
             "array": 12, "weight_load": 4, "alu": 15, "dram": 18, "fill_drain": 9, "store": 0, "dispatch": 2,
         },
         # Three bursts of four cycles, each of ten fetch bursts four cycles; the alu is busy from 45 to 59.
