@@ -42,10 +42,10 @@ class Surroundings:
     """What the search knows of a chain beside its first operation.
 
     ``leads``: whether nothing runs before. ``images``: how many the first operation walks through at once.
-    ``inputs_off_chip``: how many inputs come from DRAM in strips. ``side_rows``: ACC rows that belong to the operations behind. ``vector_steps`` and ``gemm_rows`` are their work in
-    all, ``moved_bytes`` what they move through the port beside parameters. ``input_bytes`` are those of network inputs
-    that lie whole in UB, but have to come there first. ``word_cycles`` is what an instruction is taken to cost beside
-    its bytes.
+    ``inputs_off_chip``: how many inputs come from DRAM in strips. ``side_rows``: ACC rows that belong to the operations
+    behind. ``vector_steps`` and ``gemm_rows`` are their work in all, ``moved_bytes`` what they move through the port
+    beside parameters. ``input_bytes`` are those of network inputs that lie whole in UB, but have to come there first.
+    ``word_cycles`` is what an instruction is taken to cost beside its bytes.
     """
 
     leads: bool
@@ -72,6 +72,7 @@ class Grid:
     strip_in: Numbers
     strip_out: Numbers
     plane: Numbers
+    together: Numbers
     strips_in: Numbers = field(init=False)
     strips_out: Numbers = field(init=False)
     out_blocks: Numbers = field(init=False)
@@ -101,7 +102,7 @@ def plan_at(packing: Packing | None, grid: Grid, at: int) -> Plan:
         rows=int(grid.rows[at]), cols=int(grid.cols[at]), packing=packing, group=int(grid.group[at]),
         channels=packing.channels if packing is not None else 0,
         strips_in=int(grid.strips_in[at]), strips_out=int(grid.strips_out[at]),
-        strip_in_bytes=int(grid.strip_in[at]), strip_out_bytes=int(grid.strip_out[at]),
+        strip_in_bytes=int(grid.strip_in[at]), strip_out_bytes=int(grid.strip_out[at]), together=int(grid.together[at]),
         out_blocks=int(grid.out_blocks[at]), planes=int(grid.planes[at]), plane_bytes=int(grid.plane[at]),
     )  # fmt: skip
 

@@ -24,22 +24,23 @@ def matrix_jobs(s: Emitter, op: MatOp, images: Sequence[int]) -> Iterator[Work]:
     plan, w = s.plans[op.name], op.window
     packing = plan.packing
     assert packing is not None
-    tiles = [tile for image in images for tile in tiles_of(w, plan.rows, plan.cols, image)]
+    sets = [images[first : first + plan.together] for first in range(0, len(images), plan.together)]
+    tiles = [several for part in sets for several in zip(*(tiles_of(w, plan.rows, plan.cols, i) for i in part))]
     for first in range(0, len(packing.blocks), plan.group):
         blocks = range(first, min(first + plan.group, len(packing.blocks)))
-        for tile in tiles:
+        for several in tiles:
             if plan.parts > 1:
                 yield (
-                    tile,
-                    lambda tile=tile: _strip(s, op, tile, 0),
-                    lambda tile=tile, blocks=blocks: _interrupted(s, op, plan, tile, blocks),
+                    several[0],
+                    lambda tile=several[0]: _strip(s, op, tile, 0),
+                    lambda tile=several[0], blocks=blocks: _interrupted(s, op, plan, tile, blocks),
                 )
                 continue
             for b in blocks:
                 yield (
-                    tile,
-                    lambda tile=tile: _prepare(s, op, packing, tile),
-                    lambda tile=tile, b=b, blocks=blocks: _whole(s, op, plan, packing, tile, b, blocks),
+                    several[0],
+                    lambda several=several: [_prepare(s, op, packing, tile) for tile in several],
+                    lambda several=several, b=b, blocks=blocks: _whole(s, op, plan, packing, several, b, blocks),
                 )
 
 
@@ -92,18 +93,24 @@ def _gather(
         )
 
 
-def _whole(s: Emitter, op: MatOp, plan: Plan, packing: Packing, tile: Tile, b: int, blocks: range) -> None:
-    """One block of channels over one tile, all of its reduction at once."""
-    source = _prepare(s, op, packing, tile)
-    parts = _parts(packing, tile, s.acc.take(_acc_rows(packing, tile)))
-    _label(s, packing.blocks[b], tile)
+def _whole(
+    s: Emitter, op: MatOp, plan: Plan, packing: Packing, several: Sequence[Tile], b: int, blocks: range
+) -> None:
+    """One block of channels over one tile of one or several images, all of its reduction at once."""
+    sources = [_prepare(s, op, packing, tile) for tile in several]
+    size = _acc_rows(packing, several[0])
+    held = s.acc.take(size * len(several))
+    parts = [_parts(packing, tile, held + i * size) for i, tile in enumerate(several)]
+    _label(s, packing.blocks[b], several[0])
     for i, slab in enumerate(packing.slabs):
         row = _weights(s, op, packing, b, 0, i, slab)
         for j, piece in enumerate(slab):
-            for part in parts:
-                _gemm(s, op, packing, b, piece, tile, part, source, row, first=i == j == 0)
+            for tile, source, own in zip(several, sources, parts):
+                for part in own:
+                    _gemm(s, op, packing, b, piece, tile, part, source, row, first=i == j == 0)
             row += piece.weight_rows
-    _finish(s, op, plan, packing, tile, b, blocks, parts)
+    for tile, own in zip(several, parts):
+        _finish(s, op, plan, packing, tile, b, blocks, own)
 
 
 def _interrupted(s: Emitter, op: MatOp, plan: Plan, tile: Tile, blocks: range) -> None:

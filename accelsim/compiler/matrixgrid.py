@@ -42,7 +42,13 @@ def matrix_grid(op: MatOp, packing: Packing, arch: Arch, around: Surroundings, u
     if packing.parts > 1:
         held = group * stream <= acc
         rows, cols, group = rows[held], cols[held], group[held]
-    grid = _sized(op, packing, around, rows, cols, group)
+    together = np.ones_like(rows)
+    if around.images > 1 and not around.inputs_off_chip and not packing.odd and packing.parts == 1:
+        # As many images of a batch as ACC holds the sums of, or one.
+        most = np.clip(acc // (rows * -(-cols // packing.pixels)), 1, around.images)
+        rows, cols, group = (np.concatenate([part, part]) for part in (rows, cols, group))
+        together = np.concatenate([together, -(-around.images // -(-around.images // most))])
+    grid = _sized(op, packing, around, (rows, cols, group, together))
     _buffer(op, packing, around, grid, ub_bytes)
     if len(grid.rows):
         _price(op, packing, arch, around, grid)
@@ -63,15 +69,17 @@ def _group_sizes(packing: Packing, arch: Arch, stream: Numbers, acc: int) -> lis
     return [np.array(size) for size in sorted(sizes, reverse=True)]
 
 
-def _sized(op: MatOp, packing: Packing, around: Surroundings, rows: Numbers, cols: Numbers, group: Numbers) -> Grid:
+def _sized(
+    op: MatOp, packing: Packing, around: Surroundings, cut: tuple[Numbers, Numbers, Numbers, Numbers]
+) -> Grid:
     """The candidates with the sizes of their strips and planes."""
-    w = op.window
+    w, (rows, cols, group, together) = op.window, cut
     (tall, wide), _ = strip_shape(w, rows, cols)
     held = packing.channels if len(packing.groups) == 1 else w.in_c
     strip_in = tall * wide * held if around.inputs_off_chip else np.zeros_like(rows)
     columns = cols if packing.taps == 1 else wide
     plane = columns * tall * packing.odd * len(packing.groups)
-    return Grid(rows, cols, group, strip_in, np.zeros_like(rows), plane)
+    return Grid(rows, cols, group, strip_in, np.zeros_like(rows), plane, together)
 
 
 def _buffer(op: MatOp, packing: Packing, around: Surroundings, grid: Grid, ub_bytes: int) -> None:
@@ -82,7 +90,7 @@ def _buffer(op: MatOp, packing: Packing, around: Surroundings, grid: Grid, ub_by
         return
     single = (grid.rows >= w.out_h) & (grid.cols >= w.out_w) & (not op.batched) & (around.images == 1)
     for whole in (True, False) if around.output_off_chip else (True,):
-        out_blocks = grid.group if whole else np.ones_like(grid.group)
+        out_blocks = np.where(grid.together > 1, 1, grid.group if whole else 1)
         size = grid.rows * grid.cols * np.minimum(out_blocks * width, w.out_c) * around.output_off_chip
         for inputs, outputs in BUFFERS:
             count_in = np.where(grid.strip_in > 0, np.where(single & (packing.parts == 1), 1, inputs), 0)
@@ -102,7 +110,7 @@ def _price(op: MatOp, packing: Packing, arch: Arch, around: Surroundings, grid: 
     w, rate = op.window, float(arch.dram.bytes_per_cycle)
     blocks, parts = len(packing.blocks), packing.parts
     down, across = -(-w.out_h // grid.rows), -(-w.out_w // grid.cols)
-    tiles, passes = around.images * down * across, -(-blocks // grid.group)
+    tiles, passes = -(-around.images // grid.together) * down * across, -(-blocks // grid.group)
     sums = around.images * w.out_h * across * -(-grid.cols // packing.pixels)  # ACC rows of a block over all tiles
     per_row = max(1, -(-packing.lanes // arch.alu.lanes)) * (2 if op.table is not None else 1)
     gemm = _ragged(grid, w.out_h, w.out_w, packing, arch) * around.images * blocks * parts + around.gemm_rows
@@ -187,10 +195,11 @@ def _ends(
 ) -> Reals:
     """Cycles before the array has its first operands and after it has given its last sums."""
     rate, latency = float(arch.dram.bytes_per_cycle), arch.dram.latency
-    stream = grid.rows * -(-grid.cols // packing.pixels)
+    stream = grid.together * grid.rows * -(-grid.cols // packing.pixels)
     start = np.where(grid.strip_in > 0, grid.strip_in / rate, 0) + grid.plane // max(1, packing.odd)
     w = op.window
-    start = start + around.input_bytes / rate * np.clip(w.rows_in(grid.rows) - w.pads[0], w.in_h / 4, w.in_h) / w.in_h
+    seen = (grid.rows - 1) * w.stride[0] + w.span[0] - w.pads[0]
+    start = start + around.input_bytes / rate * np.clip(seen, w.in_h / 4, w.in_h) / w.in_h
     if around.leads:  # behind another chain, the first weights are loaded while that one ends
         start = start + latency + slab_rows(packing.slabs[0]) * packing.lanes / rate
     end = stream * per_row + arch.array.rows + arch.array.cols
@@ -203,7 +212,7 @@ def _stalls(
     """Cycles in which a single buffer makes its users wait for each other."""
     rate, latency, parts = float(arch.dram.bytes_per_cycle), arch.dram.latency, packing.parts
     acc, blocks = arch.acc_rows - around.side_rows, len(packing.blocks)
-    stream = grid.rows * -(-grid.cols // packing.pixels)
+    stream = grid.together * grid.rows * -(-grid.cols // packing.pixels)
     drain = stream * per_row + arch.array.rows + arch.array.cols
     if parts > 1:
         stall = np.where(2 * grid.group * stream > acc, tiles * passes * drain, 0)

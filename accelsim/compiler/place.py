@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 from itertools import product
+from math import inf
 
 from accelsim.arch import Arch
 from accelsim.compiler.chain import Chain, chain_of
@@ -26,7 +27,7 @@ SPILL_PENALTY = 1.0 / 16
 PARTED = 0.98
 """A chain is parted where its pieces cost less than this share of it."""
 
-TOGETHER = 0.9
+TOGETHER = 0.75
 """A chain runs over all images at once where that costs less than this share of running them one by one."""
 
 
@@ -113,14 +114,24 @@ def _batched(
     """The operations of chains that cost more image by image than one by one over the whole batch, where weights are
     loaded once for all images."""
     found: set[str] = set()
-    room = Room(on_chip=frozenset(), ub_bytes=arch.ub_bytes)
     for chain, (plan, *_) in zip(chains, plans):
         if lowered.batch == 1 or chain.batched or any(isinstance(op, LrnOp) for op in chain.ops):
             continue
-        pieces = [planner(chain_of([op], lowered, whole=True), room) for op in chain.ops]
-        if all(pieces) and sum(made[0].cost for made in pieces) < TOGETHER * lowered.batch * plan.cost:
+        costs = [_whole_cost(op, lowered, arch, planner) for op in chain.ops]
+        if sum(costs) < TOGETHER * lowered.batch * plan.cost:
             found |= {op.name for op in chain.ops}
     return found
+
+
+def _whole_cost(op: Op, lowered: Lowered, arch: Arch, planner: Planner) -> float:
+    """The cost of one operation over the whole batch, its tensors in DRAM or, if they fit, in UB."""
+    chain = chain_of([op], lowered, whole=True)
+    homes = [home_of(lowered, lowered.root[t], images=lowered.batch) for t in dict.fromkeys((*op.inputs, op.output))]
+    left = arch.ub_bytes - sum(home.bytes for home in homes)
+    rooms = [Room(on_chip=frozenset(), ub_bytes=arch.ub_bytes)]
+    if left >= 0:
+        rooms.append(Room(on_chip=frozenset(home.tensor for home in homes), ub_bytes=left))
+    return min((made[0].cost for room in rooms if (made := planner(chain, room))), default=inf)
 
 
 # ------------------------------------------------------------------------------------------------ chains

@@ -24,7 +24,8 @@ class Plan:
     """How an operation is cut: ``rows`` x ``cols`` output pixels a tile.
 
     Matrix work: ``group`` blocks of channels run over all tiles before the next group; the input is taken ``channels``
-    of its channels at a time (fewer than it has: the sums of the whole group wait in ACC). Strips lie in UB when a
+    of its channels at a time (fewer than it has: the sums of the whole group wait in ACC). ``together`` images of a
+    batch share the weights of a block while they are in WGT: their sums wait in ACC. Strips lie in UB when a
     tensor is in DRAM: those of the output hold ``out_blocks`` blocks. Sizes in bytes, of one strip or plane.
     """
 
@@ -33,6 +34,7 @@ class Plan:
     packing: Packing | None = None
     group: int = 1
     channels: int = 0
+    together: int = 1
     strips_in: int = 0
     strips_out: int = 0
     strip_in_bytes: int = 0
@@ -61,7 +63,8 @@ class Plan:
             packed += f" blocks={len(p.blocks)} in groups of {self.group}, channels {p.channels} at a time"
         strips = f" strips in={self.strips_in} out={self.strips_out}" if self.strips_in or self.strips_out else ""
         planes = f" planes={self.planes}" if self.planes else ""
-        return f"{self.rows}x{self.cols}{packed}{strips}{planes}"
+        images = f" {self.together} images" if self.together > 1 else ""
+        return f"{self.rows}x{self.cols}{images}{packed}{strips}{planes}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +128,7 @@ def jobs_of(op: Op, plan: Plan, images: int = 1) -> list[Job]:
     last = blocks - (groups - 1) * plan.group
     for number in range(groups):
         cut = 1 if plan.parts > 1 else last if number == groups - 1 else plan.group
-        for row in [*range(0, w.out_h, plan.rows)] * images:
+        for row in [*range(0, w.out_h, plan.rows)] * -(-images // plan.together):
             rows = min(plan.rows, w.out_h - row)
             for col in range(0, w.out_w, plan.cols):
                 for part in range(cut):

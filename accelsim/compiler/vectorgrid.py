@@ -23,7 +23,10 @@ def vector_grid(op: Op, arch: Arch, around: Surroundings, ub_bytes: int) -> Grid
     rows, cols = rows[keep], cols[keep]
     (tall, wide), _ = strip_shape(w, rows, cols)
     strip_in = tall * wide * w.in_c * around.inputs_off_chip
-    grid = Grid(rows, cols, np.ones_like(rows), strip_in, rows * cols * w.out_c * around.output_off_chip, rows * 0)
+    grid = Grid(
+        rows, cols, np.ones_like(rows), strip_in, rows * cols * w.out_c * around.output_off_chip, rows * 0,
+        np.ones_like(rows),
+    )
     single = (rows >= w.out_h) & (cols >= w.out_w) & (not op.batched) & (around.images == 1)
     for inputs, outputs in BUFFERS:
         count_in = np.where(strip_in > 0, np.where(single, 1, inputs), 0)
