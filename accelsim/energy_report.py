@@ -15,8 +15,8 @@ from accelsim.power import Peak, peak_window
 from accelsim.trace import Trace
 
 TRUST = (
-    "absolute energy and power to within about a factor of 2 at 45 nm and less at other nodes (see the trust of each "
-    "number), area likewise; far better between schedules on one machine"
+    "absolute energy and power to within about a factor of 2 at 45 nm, less well at other nodes (see the trust of "
+    "each number), area likewise; far better between schedules on one machine"
 )
 LEFT_OUT = (
     "clock tree, power delivery, I/O pads and everything off the accelerator but DRAM (energy.static adds a power)",
