@@ -112,7 +112,7 @@ class BankedPort(Port):
     def __init__(self, dram: DramArch, clock_hz: Fraction) -> None:
         super().__init__(dram)
         times = device_cycles(dram, clock_hz)
-        self._throttled = True
+        self._throttled, self._foreseen = True, False
         self._map = AddressMap(dram)
         self._channels = [Channel(dram.device.banks, times) for _ in range(dram.device.channels)]
         self._return = Lane(*burst_ratio(dram))  # the way of read data to the accelerator

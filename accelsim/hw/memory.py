@@ -10,6 +10,7 @@ from collections import deque
 from typing import NamedTuple
 
 from accelsim.dram_arch import DramArch
+from accelsim.hw.lone import Lone
 from accelsim.isa.protocol import Region
 from accelsim.timing import burst_ratio, never_throttled
 from accelsim.trace import Requester
@@ -50,6 +51,7 @@ class Port:
         self._latency = dram.latency
         self._over, self._under = burst_ratio(dram)
         self._throttled = not never_throttled(dram)
+        self._foreseen = True  # landings depend on nothing but the grant
         # Landing cycles of the bursts that fill a requester's allowance, oldest first.
         self._flying: list[deque[int]] = [deque(maxlen=dram.outstanding) for _ in Requester]
         self._backlog: list[deque[tuple[int, int]]] = [deque() for _ in Requester]
@@ -59,7 +61,7 @@ class Port:
         self._start = 0  # of the busy period
         self._count = 0  # bursts granted in it
         self._due = -1  # cycle in which the next burst of it is decided
-        self._stretch: _Stretch | None = None  # the plan, while it holds
+        self._stretch: _Stretch | Lone | None = None  # the plan, while it holds
         self._order = _orders()
         self._last = Requester.STORE  # so that the search starts at fetch
 
@@ -81,7 +83,10 @@ class Port:
         """
         served: list[Delivery] = []
         while (stretch := self._stretch or self._plan()) is not None and stretch.cycle <= cycle:
-            self._grant(stretch, cycle, served)
+            if isinstance(stretch, Lone):
+                self._grant_lone(stretch, cycle, served)
+            else:
+                self._grant(stretch, cycle, served)
             self._stretch = None
         self._stretch = stretch
         return served
@@ -92,13 +97,18 @@ class Port:
         self._stretch = stretch = self._stretch or self._plan()
         return None if stretch is None else stretch.until
 
-    def _plan(self) -> _Stretch | None:
+    def _plan(self) -> _Stretch | Lone | None:
         """The next stretch, as far as the submitted requests tell."""
-        present = self._visible() if self._throttled else self._present
         left, due = self._left, self._due
         waiting = [who for who in self._order[self._last] if left[who]]
         if not waiting:
             return None
+        if self._throttled and self._foreseen and len(waiting) == 1 and left[who := waiting[0]] > 1:
+            return Lone(
+                who, left[who], self._present[who], due, self._start, self._count, self._flying[who],
+                (self._over, self._under), self._latency,
+            )  # fmt: skip
+        present = self._visible() if self._throttled else self._present
         ready = [who for who in waiting if present[who] <= due]
         if ready:
             cycle, start, count = due, self._start, self._count
@@ -151,11 +161,27 @@ class Port:
         if self._throttled:
             self._flying[last].append(landed)
         if not self._left[last]:
-            served.append(Delivery(last, self._first[last], start + (count - 1) * over // under, landed))
-            self._first[last] = -1
-            if self._backlog[last]:
-                self._present[last], self._left[last] = self._backlog[last].popleft()
+            self._serve(last, start + (count - 1) * over // under, landed, served)
 
+    def _grant_lone(self, lone: Lone, cycle: int, served: list[Delivery]) -> None:
+        who, grants = lone.who, lone.granted_by(cycle)
+        last = lone.grant(grants - 1)
+        if self._first[who] < 0:
+            self._first[who] = lone.cycle
+        self._left[who] -= grants
+        self.granted[who] += grants
+        self._start, self._count, self._last = last.start, last.count, who
+        self._due = last.start + last.count * self._over // self._under
+        self._flying[who].extend(lone.landings(grants))
+        if not self._left[who]:
+            self._serve(who, last.cycle, last.landed, served)
+
+    def _serve(self, who: Requester, cycle: int, landed: int, served: list[Delivery]) -> None:
+        """The last burst of a request was granted; the next one of its requester takes its place."""
+        served.append(Delivery(who, self._first[who], cycle, landed))
+        self._first[who] = -1
+        if self._backlog[who]:
+            self._present[who], self._left[who] = self._backlog[who].popleft()
 
     def _lands(self, who: Requester, granted: int, ended: int) -> int:
         """The landing of a burst that had the port from cycle ``granted`` to ``ended``."""

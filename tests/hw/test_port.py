@@ -154,3 +154,40 @@ def test_a_stretch_is_not_stepped():
     assert port.wake() == 1 + (10**9 - 1) * 8
     assert port.advance(10**6) == []
     assert port.granted[Requester.LOAD] == (10**6 - 1) // 8 + 1
+
+
+long_clients = st.lists(st.tuples(st.integers(0, 400), st.integers(1, 90)), min_size=1, max_size=3).map(
+    lambda items: Client(sorted(show for show, _ in items), [count for _, count in items])
+)
+few = st.lists(st.tuples(st.integers(0, 600), st.integers(1, 2)), max_size=4).map(
+    lambda items: Client(sorted(show for show, _ in items), [count for _, count in items])
+)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(rates, st.integers(0, 60), st.sampled_from([4, 16, 64]), st.integers(1, 9), few, long_clients, few)
+def test_a_long_transfer_that_the_limit_holds_back(rate, latency, burst, outstanding, fetch, load, store):
+    """Its grants repeat by rounds; others interrupt it anywhere."""
+    dram = flat_dram(bytes_per_cycle=rate, latency=latency, burst_bytes=burst, outstanding=outstanding)
+    traffic = [fetch, load, store]
+    assert drive(dram, traffic) == step(dram, traffic)
+
+
+@pytest.mark.parametrize("rate", [Fraction(16), Fraction(340, 7), Fraction(1000, 3)])
+def test_rounds_are_not_stepped(rate: Fraction):
+    dram = flat_dram(bytes_per_cycle=rate, latency=100, burst_bytes=64, outstanding=8)
+    assert not never_throttled(dram)
+    ends = []
+    for bursts in (8 * 10**3, 8 * (10**3 + 1), 8 * 10**9):
+        port = Port(dram)
+        port.submit(Requester.LOAD, bursts, 1)
+        wake = port.wake()
+        assert wake is not None
+        assert port.advance(wake // 2) == []
+        half = port.granted[Requester.LOAD]
+        assert abs(half - bursts // 2) <= 8
+        assert port.wake() == wake
+        (served,) = port.advance(wake)
+        assert (served.first, served.last) == (1, wake)
+        ends.append(served.landed)
+    assert ends[2] - ends[0] == (10**9 - 10**3) * (ends[1] - ends[0])
