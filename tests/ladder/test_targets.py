@@ -6,6 +6,7 @@ The bounds are those of the report: the array's peak or the compulsory traffic o
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,15 @@ def test_alexnet_in_a_batch_uses_the_array() -> None:
     assert report("alexnet", "edge", batch=16)["totals"]["utilization"] >= 0.88
 
 
+def test_images_of_a_batch_share_weights() -> None:
+    """16 convolutions of 8 M weights, more than the port can bring again for every image in the time of its work."""
+    workload = str(Path(__file__).parent / "data" / "tpu_cnn0.yaml")
+    one, eight = (report(workload, "tpu_v1", batch=batch)["totals"] for batch in (1, 8))
+    assert eight["dram_read_bytes"] <= 1.2 * one["dram_read_bytes"]
+    assert eight["utilization"] >= 0.85
+    assert one["utilization"] <= 0.3
+
+
 def test_alexnet_on_mid() -> None:
     plain = report("alexnet_without_lrn", "mid")
     assert sum(rows(plain)[name]["cycles"] for name in CONVOLUTIONS) <= 1.08 * bounds(plain, CONVOLUTIONS)
@@ -111,6 +121,11 @@ def test_residual_and_depthwise_networks_on_edge() -> None:
     resnet = report("resnet18", "edge")
     assert resnet["totals"]["cycles"] <= 1.10 * sum(row["bound_cycles"] for row in resnet["layers"])
     assert report("mobilenet_v2", "edge")["totals"]["utilization"] >= 0.40
+
+
+def test_a_whole_residual_network_on_a_machine_like_vta() -> None:
+    """Small buffers: chains are parted where holding their rows would cost more than it saves."""
+    assert report("resnet18", "vta_like")["totals"]["utilization"] >= 0.94
 
 
 @pytest.mark.parametrize("arch", ["edge", "mid"])
