@@ -27,7 +27,10 @@ from accelsim.dse.task import FAILED, INFEASIBLE, OK, Outcome, Task, Work, perfo
 
 MEMORY = ":memory:"
 SUFFIX = ".sqlite"
-DIED = "the process that computed it died twice (killed, out of memory, or a crash of a library)"
+DIED = "it killed its process twice (out of memory, a crash of a library, or kill -9)"
+TRIES = 2
+"""How often a point may kill a process in which it is alone."""
+
 _AHEAD = 2  # points handed to a pool for each worker, so that none waits for the parent
 
 
@@ -214,8 +217,8 @@ class _Crew:
         self._stack.__exit__(*error)
 
     def compute(self, tasks: Sequence[Task], arrived: Callable[[Outcome], None]) -> None:
-        """Every task's outcome, as they come. When a process dies, what it may have worked on is tried once more,
-        one at a time, so that only a point that kills its own process is given up.
+        """Every task's outcome, as they come. When a process dies, what it may have worked on is tried again, one at
+        a time, so that only a point that kills its own process is given up.
         """
         waiting = deque(tasks)
         while waiting:
@@ -254,12 +257,13 @@ class _Crew:
         return suspects
 
     def _alone(self, task: Task) -> Outcome:
-        """The second try of a task, with nothing beside it."""
-        try:
-            return _outcome(task, self._open().executor.submit(self._work, task))
-        except BrokenProcessPool:
-            self._close()
-            return Outcome(key=task.key, status=FAILED, reason=DIED)
+        """A task that may have killed its process, with nothing beside it: retried once if it does."""
+        for _ in range(TRIES):
+            try:
+                return _outcome(task, self._open().executor.submit(self._work, task))
+            except BrokenProcessPool:
+                self._close()
+        return Outcome(key=task.key, status=FAILED, reason=DIED)
 
     def _open(self) -> Workers:
         if self._workers is None:
