@@ -7,7 +7,7 @@ extremes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,21 +58,24 @@ def network_cases(
 
 @st.composite
 def wide_cases(
-    draw: st.DrawFn, max_batch: int = 2, max_layers: int = 4, max_hw: int = 8, max_c: int = 8, max_parts: int = 2
-) -> tuple[QGraph, dict[str, NDArray[np.int8]]]:
+    draw: st.DrawFn, max_batch: int = 2, max_layers: int = 4, max_hw: int = 8, max_c: int = 8, max_parts: int = 2,
+    kinds: Sequence[str] = ALL_KINDS, min_layers: int = 1, min_hw: int = 1, max_dilation: int = 2,
+    channels: Sequence[int] = (),
+) -> tuple[QGraph, dict[str, NDArray[np.int8]]]:  # fmt: skip
     """A network of 1 to ``max_parts`` independent parts with every kind of layer, and int8 inputs by name.
 
-    Additions read an earlier tensor or a network input of their own; any layer may be an output too.
+    Additions read an earlier tensor or a network input of their own; any layer may be an output too. ``channels`` are
+    those of the images, any up to ``max_c`` if missing.
     """
     parts = []
     for index in range(draw(st.integers(1, max_parts), label="parts")):
         rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1), label="seed"))
-        chain = _Chain(draw, rng, max_c, prefix=f"p{index}_")
-        kinds = draw(st.lists(st.sampled_from(ALL_KINDS), min_size=1, max_size=max_layers), label="kinds")
-        sides = (max_hw, max_hw, max_c)
-        h, w, c = (draw(st.integers(1, side), label="side") for side in sides)
-        chain.start((1 if kinds[0] == "gemm" else h, w, c))
-        for kind in kinds:
+        chain = _Chain(draw, rng, max_c, prefix=f"p{index}_", max_dilation=max_dilation)
+        some = draw(st.lists(st.sampled_from(kinds), min_size=min_layers, max_size=max_layers), label="kinds")
+        h, w = (draw(st.integers(min_hw, max_hw), label="side") for _ in "hw")
+        c = draw(st.sampled_from(channels) if channels else st.integers(1, max_c), label="c")
+        chain.start((1 if some[0] == "gemm" else h, w, c))
+        for kind in some:
             chain.body(kind)
         if draw(st.sampled_from([False, False, True]), label="fc"):
             chain.classifier(softmax=False)
@@ -142,6 +145,7 @@ class _Chain:
     rng: np.random.Generator
     max_c: int
     prefix: str = ""
+    max_dilation: int = 2
     inputs: list[str] = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     extra: dict[str, Tensor] = field(default_factory=dict)  # inputs that additions brought
@@ -190,7 +194,7 @@ class _Chain:
             groups = self.draw(st.sampled_from([g for g in range(1, c + 1) if c % g == 0]), label="groups")
             k = groups * self.pick(1, 3, "k per group")
         pads = tuple(self.pick(0, 2, "pad") for _ in range(4))
-        dilation = (self.pick(1, 2, "dilation"), self.pick(1, 2, "dilation"))
+        dilation = (self.pick(1, self.max_dilation, "dilation"), self.pick(1, self.max_dilation, "dilation"))
         kernel = (
             self.pick(1, min(4, (h + pads[0] + pads[1] - 1) // dilation[0] + 1), "r"),
             self.pick(1, min(4, (w + pads[2] + pads[3] - 1) // dilation[1] + 1), "s"),

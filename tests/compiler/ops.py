@@ -109,10 +109,10 @@ def lowered_of(*ops: Op, batch: int = 1, outputs: tuple[str, ...] | None = None)
     )  # fmt: skip
 
 
-def chain_with(*ops: Op) -> tuple[Chain, Lowered]:
-    """The operations as one chain."""
-    lowered = lowered_of(*ops)
-    return chain_of(ops, lowered), lowered
+def chain_with(*ops: Op, batch: int = 1) -> tuple[Chain, Lowered]:
+    """The operations as one chain; over all images at once if there are several."""
+    lowered = lowered_of(*ops, batch=batch)
+    return chain_of(ops, lowered, whole=batch > 1), lowered
 
 
 @st.composite

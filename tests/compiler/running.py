@@ -17,12 +17,18 @@ from accelsim.nn.graph import QGraph
 
 
 def values_of(program: Program, arch: Arch, graph: QGraph, inputs, how: str, seed: int = 0):
-    """(every tensor as completed, output region, trace or None); ``how``: functional, cycle or random time."""
+    """(every tensor as completed, output regions, trace or None); ``how``: functional, cycle or random time.
+
+    ``inputs`` are arrays by name, and then the outputs are too; or one array for one input and one output.
+    """
+    feeds = inputs if isinstance(inputs, dict) else {graph.input: inputs}
     state = MachineState(arch, program.dram_bytes, poison=True)
     state.load_program(program)
-    regions = {region.role: region for region in program.regions}
-    state.write_region(regions["input"], inputs)
-    shapes = {name: (len(inputs), *tensor.shape) for name, tensor in graph.tensors.items()}
+    for region in program.regions:
+        if region.role == "input":
+            state.write_region(region, feeds[region.name])
+    batch = len(feeds[graph.input])
+    shapes = {name: (batch, *tensor.shape) for name, tensor in graph.tensors.items()}
     recorder = Recorder(program, state, shapes)
     trace = None
     if how == "functional":
@@ -34,7 +40,8 @@ def values_of(program: Program, arch: Arch, graph: QGraph, inputs, how: str, see
 
         extra = random_time(np.random.default_rng(seed)) if how == "random" else {}
         trace = simulate(tasks(program, arch), arch, on_land=land, **extra)
-    return recorder.tensors, state.read_region(regions["output"]), trace
+    outputs = {region.name: state.read_region(region) for region in program.regions if region.role == "output"}
+    return recorder.tensors, outputs if isinstance(inputs, dict) else next(iter(outputs.values())), trace
 
 
 def random_time(rng: np.random.Generator) -> dict:

