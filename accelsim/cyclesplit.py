@@ -104,7 +104,7 @@ def segments(phases: Phases, flights: Sequence[tuple[Cycles, Cycles]], cycles: i
     weights = (np.maximum(phases.load, before), phases.stream)
     levels = [(phases.stream, stream_stop), weights, *flights]
     edges = [edge for level in levels for edge in level]
-    bounds = _distinct(np.clip(np.concatenate([*edges, np.array([0, cycles])]), 0, cycles))
+    bounds = distinct(np.clip(np.concatenate([*edges, np.array([0, cycles])]), 0, cycles))
     starts = bounds[:-1]
     category = np.full(len(starts), _DISPATCH, dtype=np.int64)
     for place in range(len(levels) - 1, -1, -1):
@@ -113,7 +113,7 @@ def segments(phases: Phases, flights: Sequence[tuple[Cycles, Cycles]], cycles: i
     return Segments(bounds=bounds, category=category, gemm=gemm, phases=phases)
 
 
-def _distinct(values: Cycles) -> Cycles:
+def distinct(values: Cycles) -> Cycles:
     """The values in order, each once. Not ``numpy.unique``, which imports a library of its own."""
     ordered = np.sort(values)
     return ordered[np.concatenate([[True], ordered[1:] > ordered[:-1]])]

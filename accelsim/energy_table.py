@@ -110,7 +110,7 @@ def _read(path: Path) -> Table:
 
 def _chain(path: Path, errors: list[ConfigError]) -> list[Document]:
     """The file and those it extends, the last one first."""
-    paths, documents = [path], [read_document(path)]
+    paths, documents = [path], [_document(path)]
     while True:
         data = documents[-1].data
         extends = data.get("extends") if isinstance(data, dict) else None
@@ -126,7 +126,11 @@ def _chain(path: Path, errors: list[ConfigError]) -> list[Document]:
             errors.append(documents[-1].error(("extends",), f"a table cannot extend itself: {names}"))
             return documents[::-1]
         paths.append(parent)
-        documents.append(read_document(parent))
+        documents.append(_document(parent))
+
+
+def _document(path: Path) -> Document:
+    return read_document(path, known=path.parent == folder("energy"))
 
 
 def _own_mistakes(document: Document) -> list[ConfigError]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from accelsim.actions import Action, Counts
 from accelsim.arch import Arch
+from accelsim.cyclesplit import distinct
 from accelsim.energy import terms_of
 from accelsim.timing import NS_PER_S
 from accelsim.trace import Trace
@@ -55,7 +56,7 @@ def _spent(trace: Trace, counts: Counts, terms: tuple) -> tuple[NDArray[np.float
     start = np.concatenate([trace.started, trace.requested])
     stop = np.maximum(np.concatenate([trace.landed, trace.arrived]), start) + 1
     pj = np.concatenate([counts @ (price - fetch), counts @ fetch])
-    times = np.unique(np.concatenate([start, stop]))
+    times = distinct(np.concatenate([start, stop]))
     rate = np.zeros(len(times))
     np.add.at(rate, np.searchsorted(times, start), pj / (stop - start))
     np.add.at(rate, np.searchsorted(times, stop), -pj / (stop - start))

@@ -47,7 +47,7 @@ ALLOWED = {
     "actions": {"arch", "isa", "timing"},
     "energy": {"actions", "arch", "energy_arch", "isa"},
     "area": {"arch", "energy", "energy_arch", "isa"},
-    "power": {"actions", "arch", "energy", "timing", "trace"},
+    "power": {"actions", "arch", "cyclesplit", "energy", "timing", "trace"},
     "energy_report": {"actions", "arch", "area", "energy", "energy_arch", "power", "trace"},
     "report": {"actions", "arch", "cyclesplit", "energy_report", "isa.protocol", "trace", "verdict"},
     "execution": {"arch", "errors", "hw", "isa", "nn.dataset", "nn.feeds", "nn.graph", "nn.scales",

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accelsim.bundled import folder
 from accelsim.errors import ConfigError
 from accelsim.yamlio import dump_yaml, parse_document, parse_value, read_document
 
@@ -179,3 +180,10 @@ def test_single_value_that_is_not_yaml() -> None:
         parse_value("[1", "--set a=[1")
     assert str(caught.value).startswith("--set a=[1: not YAML: ")
     assert caught.value.hint == "put the value in quotes"
+
+
+def test_the_c_parser_reads_what_comes_with_the_package_alike() -> None:
+    paths = [path for kind in ("configs", "workloads", "energy") for path in folder(kind).rglob("*.yaml")]
+    assert len(paths) > 10
+    for path in paths:
+        assert read_document(path, known=True) == read_document(path)

@@ -99,7 +99,7 @@ def test_a_log_finds_the_latest_access_to_a_region():
         seen[bool(places), len(listed) // CHUNK > LOOK_BACK, len(listed) > CHUNK] += 1
 
     compare()
-    assert min(seen[found, far, near] for found in (True, False) for far, near in ((0, 0), (0, 1), (1, 1))) > 5
+    assert min(seen[found, far, near] for found in (True, False) for far, near in ((0, 0), (0, 1), (1, 1))) > 2
 
 
 @settings(deadline=None, derandomize=True, max_examples=100)
