@@ -184,9 +184,7 @@ class _Parts:
         if kind in ("random", *SEARCHES) and points is None and not self._is_wrong("strategy"):
             self.errors.append(self.document.error(("strategy", "points"), f"is missing: {kind} needs a number"))
         if kind in ("grid", "list") and points is not None:
-            self.errors.append(
-                self.document.error(("strategy", "points"), f"means nothing for {kind}", key=True)
-            )
+            self.errors.append(self.document.error(("strategy", "points"), f"means nothing for {kind}", key=True))
         size = 1
         for axis in axes:
             size *= max(1, len(axis.values))
