@@ -14,11 +14,11 @@ from accelsim.trace import Requester
 
 
 class Grant(NamedTuple):
-    """A burst granted in ``cycle``, the ``count``-th of the busy period that starts in ``start``."""
+    """A burst granted in ``cycle``, the ``place``-th of the busy period that starts in ``start``."""
 
     cycle: int
     start: int
-    count: int
+    place: int
     landed: int
 
 
@@ -72,7 +72,7 @@ class Lone:
         rounds, place = divmod(number - len(grants), self._round)
         known = grants[len(grants) - self._round + place]
         later = (rounds + 1) * self._shift
-        return Grant(known.cycle + later, known.start + later, known.count, known.landed + later)
+        return Grant(known.cycle + later, known.start + later, known.place, known.landed + later)
 
     def granted_by(self, cycle: int) -> int:
         """How many bursts are granted up to and including ``cycle``."""

@@ -170,8 +170,8 @@ class Port:
             self._first[who] = lone.cycle
         self._left[who] -= grants
         self.granted[who] += grants
-        self._start, self._count, self._last = last.start, last.count, who
-        self._due = last.start + last.count * self._over // self._under
+        self._start, self._count, self._last = last.start, last.place, who
+        self._due = last.start + last.place * self._over // self._under
         self._flying[who].extend(lone.landings(grants))
         if not self._left[who]:
             self._serve(who, last.cycle, last.landed, served)
