@@ -16,7 +16,7 @@ import numpy as np
 
 from accelsim.actions import Action, Counts, count_actions
 from accelsim.arch import Arch
-from accelsim.energy_arch import MEMORIES
+from accelsim.energy_arch import MEMORIES, PICOJOULE
 from accelsim.isa.instructions import Instr
 
 ARRAY, BUFFERS, DRAM, ALU, CONTROL, LEAKAGE, OTHER = COMPONENTS = (
@@ -28,6 +28,7 @@ STATIC = (LEAKAGE, OTHER)
 QUANTA = 1024  # parts of a pJ to which cells are rounded
 REFERENCE_BANK_BYTES = 8192
 REFERENCE_PORT_BITS = 64
+SUM_BITS = 32  # of ACC
 UB_PORTS = 4  # gemm read, alu read, alu write, DMA; one if units share the banks' ports
 _DIGITS = 6  # significant digits of a derived price, so that no power law depends on the last bit of a library
 _PJ_PER_UJ = 10**6
@@ -115,6 +116,11 @@ def ub_ports(arch: Arch) -> int:
     return UB_PORTS if arch.ub_ports == "private" else 1
 
 
+def sum_bits(arch: Arch) -> int:
+    """Width of the sums in and beside the array: a sign, and what ``rows`` products of -128 x -128 reach; os: all."""
+    return SUM_BITS if arch.array.dataflow == "os" else 1 + (arch.array.rows * 2**14).bit_length()
+
+
 def sram_pj_per_byte(arch: Arch, memory: str, access: str) -> Fraction:
     """Energy of a byte ``read`` from or ``write`` to a memory: the machine's own number, else the SRAM formula."""
     energy = arch.energy
@@ -141,8 +147,11 @@ def leakage_uw(arch: Arch, memory: str) -> Fraction:
 def terms_of(arch: Arch) -> tuple[Term, ...]:
     """What every action, and every cycle, costs on a machine."""
     energy = arch.energy
+    width = Fraction(sum_bits(arch), SUM_BITS) if energy.unit == PICOJOULE else Fraction(1)
     terms = [Term("mac", ARRAY, Action.MAC, Fraction(energy[f"mac_{energy.operands}"]))]
-    terms += [Term(action.name.lower(), group, action, Fraction(energy[name])) for action, group, name in _PRICES]
+    for action, group, name in _PRICES:
+        share = width if action in (Action.SUM_MOVE, Action.SUM_REGISTER) else 1
+        terms.append(Term(action.name.lower(), group, action, Fraction(energy[name]) * share))
     for memory in MEMORIES:
         for access in ("read", "write"):
             action = Action[f"{memory}_{access}".upper()]

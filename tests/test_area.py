@@ -20,7 +20,7 @@ def test_the_smallest_machine_by_hand() -> None:
     """4x4, 8 + 4 + 2 + 2 KiB, four lanes, queues of 16 and 16 words of prefetch."""
     area = area_mm2(load_arch("tiny"))
     bit = 5.98
-    array = 16 * (419 + bit * (8 + 8 + 8 + 32)) + bit * (8 * 6 + 8 * 6 + 32 * 10)
+    array = 16 * (419 + bit * (8 + 8 + 8 + 18)) + bit * (8 * 6 + 8 * 6 + 18 * 10)  # sums of 16 + 2 bits
     lanes = 4 * (19837 + bit * (4 * 32 + 256 * 8))
     queues = bit * 256 * (4 * 16 + 16)
     sram = {"ub": 8 / 1024 * 3.4e6 * 1.15, "wgt": 4 / 1024 * 3.4e6, "acc": 2 / 1024 * 3.4e6, "param": 2 / 1024 * 3.4e6}

@@ -21,14 +21,13 @@ from accelsim.result import Result
 DATA = Path(__file__).parent / "data"
 PAGE = Path(__file__).parents[2] / "docs" / "validation.md"
 ON_CHIP = ("array", "buffers", "alu", "control")
-BATCH = {"tpu_mlp0": 200, "tpu_mlp1": 168, "tpu_mlp1_square": 168, "tpu_cnn0": 8, "tpu_cnn0_large": 1}
+BATCH = {"tpu_mlp0": 200, "tpu_mlp1": 168, "tpu_mlp1_square": 168, "tpu_cnn0": 8}
 COUNTERS = ("array active", "weight shift", "weight stall", "non-matrix")
 PAPER = {  # Jouppi et al., ISCA 2017, Table 3, percent, by :data:`COUNTERS`
     "tpu_mlp0": (12.7, 15.9, 53.9, 17.5),
     "tpu_mlp1": (10.6, 13.4, 44.2, 31.9),
     "tpu_mlp1_square": (10.6, 13.4, 44.2, 31.9),
     "tpu_cnn0": (78.2, 0.0, 0.0, 21.8),
-    "tpu_cnn0_large": (78.2, 0.0, 0.0, 21.8),
 }
 PAPER_WATTS = 12  # CNN0: 40 W busy less 28 W idle, Table 2
 EYERISS = {  # Chen et al., ISCA 2016, Figure 10, batch 16, 1e9 MAC energies: ALU, RF
@@ -132,10 +131,9 @@ def tpu_table() -> list[Line]:
             lines.append(Line(f"`{name}` {counter}, %", ours, theirs))
     mlp = tpu("tpu_mlp0")
     lines.append(Line("ridge, MACs a weight byte", ridge(mlp), 1350))
-    for name in ("tpu_cnn0", "tpu_cnn0_large"):
-        watts, share = dynamic_w(tpu(name)), PAPER[name][0] / counters(tpu(name))[0]
-        lines.append(Line(f"`{name}` dynamic power, W", watts, PAPER_WATTS))
-        lines.append(Line(f"`{name}` dynamic power at the paper's activity, W", watts * share, PAPER_WATTS))
+    watts, share = dynamic_w(tpu("tpu_cnn0")), PAPER["tpu_cnn0"][0] / counters(tpu("tpu_cnn0"))[0]
+    lines.append(Line("`tpu_cnn0` dynamic power, W", watts, PAPER_WATTS))
+    lines.append(Line("`tpu_cnn0` dynamic power at the paper's activity, W", watts * share, PAPER_WATTS))
     papers = {"buffers": 37.0, "compute": 30.0, "control": 2.0, "I/O and blank": 31.0}
     lines += [Line(f"area: {name}, %", share, papers[name]) for name, share in area_percent(mlp).items()]
     total = mlp.report["totals"]["area_mm2"]

@@ -157,6 +157,9 @@ def prices(arch: Arch) -> dict[str, float]:
         "alu_multiply", "fp32_multiply", "fp32_convert", "alu_lookup", "alu_stage",
     ):  # fmt: skip
         price[name] = table[f"{name}_pj"]
+    if table["unit"] == "pJ":
+        for name in ("sum_move", "sum_register"):
+            price[name] *= sum_width(machine) / 32
     rows, cols = machine["array"]["rows"], machine["array"]["cols"]
     row_bytes = {"ub": max(rows, cols), "wgt": cols, "acc": 4 * cols, "param": 4 * cols}
     for memory, wide in row_bytes.items():
@@ -175,6 +178,16 @@ def prices(arch: Arch) -> dict[str, float]:
                 each *= 1 + 3 * table["ub_port_energy_share"]
             price[f"{memory}_{access}"] = each if own == "formula" else own
     return price
+
+
+def sum_width(machine: dict[str, Any]) -> int:
+    """Bits that hold every sum of a column: the least power of two over rows x 128 x 128, and a sign."""
+    if machine["array"]["dataflow"] == "os":
+        return 32
+    bits = 1
+    while 2 ** (bits - 1) <= machine["array"]["rows"] * 128 * 128:
+        bits += 1
+    return bits
 
 
 def static_mw(arch: Arch) -> dict[str, float]:
@@ -223,9 +236,10 @@ def area_mm2(arch: Arch) -> dict[str, float]:
     rows, cols = machine["array"]["rows"], machine["array"]["cols"]
     bit = table["register_area_um2_per_bit"]
     single, stationary = machine["array"]["weights"] == "single", machine["array"]["dataflow"] == "os"
-    pe_bits = 8 + 8 + 32 + (0 if single else 32 if stationary else 8)
+    wide = sum_width(machine)
+    pe_bits = 8 + 8 + wide + (0 if single else 32 if stationary else 8)
     array = rows * cols * (table[f"mac_{table['operands']}_area_um2"] + bit * pe_bits)
-    array += bit * (sum(8 * r for r in range(rows)) + sum(8 * c + 32 * (cols - c) for c in range(cols)))
+    array += bit * (sum(8 * r for r in range(rows)) + sum(8 * c + wide * (cols - c) for c in range(cols)))
     parts = {"array": array}
     for memory in ("ub", "wgt", "acc", "param"):
         density = table[f"{memory}_area_mm2_per_mib"]
