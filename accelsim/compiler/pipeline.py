@@ -110,10 +110,14 @@ def _plans(lowered: Lowered, arch: Arch, aim: Aim, judge: Judge | None, cache: C
         if found is not None:
             return Found(*found)
     aim = aimed(lowered, arch, aim)
-    found = search(lowered, arch, aim, _cost(lowered, arch, aim, judge) if judge is not None else None)
+    found = search(lowered, arch, aim, _costs(lowered, arch, judge) if judge is not None else None)
     if cache is not None:
         cache.write(key, dump_plans(found.placement, found.plans))
     return found
+
+
+def _costs(lowered: Lowered, arch: Arch, judge: Judge) -> Callable[[Aim], Cost]:
+    return lambda aim: _cost(lowered, arch, aim, judge)
 
 
 def _cost(lowered: Lowered, arch: Arch, aim: Aim, judge: Judge) -> Cost:

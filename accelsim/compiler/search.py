@@ -47,8 +47,24 @@ class Found:
         return sum(plan.words for plan in self.plans)
 
 
-def search(lowered: Lowered, arch: Arch, aim: Aim, cost: Cost | None) -> Found:
-    """The best plans; without ``cost`` the closed form alone decides. Raises CapacityError."""
+def search(lowered: Lowered, arch: Arch, aim: Aim, judge: Callable[[Aim], Cost] | None) -> Found:
+    """The best plans; without a ``judge`` (the cost on the simulator for an aim) the closed form alone decides.
+
+    Plans for energy are held against those for cycles, so that they never cost more. Raises CapacityError.
+    """
+    if judge is None:
+        return _search(lowered, arch, aim, None)
+    cost = judge(aim)
+    found = _search(lowered, arch, aim, cost)
+    if not aim.weighs_energy:
+        return found
+    fast = replace(CYCLES, prices=aim.prices)
+    return min(
+        (found, _search(lowered, arch, fast, judge(fast))), key=lambda each: cost(each.placement, each.plans, None)
+    )
+
+
+def _search(lowered: Lowered, arch: Arch, aim: Aim, cost: Cost | None) -> Found:
     first = _with_weight(lowered, arch, aim, WEIGHTS[0], cost)
     if cost is None or first.words * lowered.batch > COMPARED_WORDS:
         return first

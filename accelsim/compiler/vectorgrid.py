@@ -6,7 +6,7 @@ import numpy as np
 
 from accelsim.arch import Arch
 from accelsim.compiler.grid import BUFFERS, WORD_BYTES, Grid, Surroundings, every_tile, followers
-from accelsim.compiler.ops import Op, needs_acc
+from accelsim.compiler.ops import LrnOp, Op, needs_acc
 from accelsim.compiler.plan import distinct_parts, strip_shape
 from accelsim.compiler.work import acc_rows_per_pixel, parameter_bytes, steps_per_pixel, words_per_tile
 
@@ -27,11 +27,12 @@ def vector_grid(op: Op, arch: Arch, around: Surroundings, ub_bytes: int) -> Grid
         rows, cols, np.ones_like(rows), strip_in, rows * cols * w.out_c * around.output_off_chip, rows * 0,
         np.ones_like(rows),
     )
+    factors = rows * cols * w.out_c * isinstance(op, LrnOp)
     single = (rows >= w.out_h) & (cols >= w.out_w) & (not op.batched) & (around.images == 1)
     for inputs, outputs in BUFFERS:
         count_in = np.where(strip_in > 0, np.where(single, 1, inputs), 0)
         count_out = np.where(grid.strip_out > 0, np.where(single, 1, outputs), 0)
-        new = ~grid.fits & (count_in * strip_in + count_out * grid.strip_out <= ub_bytes)
+        new = ~grid.fits & (count_in * strip_in + count_out * grid.strip_out + factors <= ub_bytes)
         grid.strips_in[new], grid.strips_out[new] = count_in[new], count_out[new]
         grid.fits |= new
     _price_vectors(op, arch, around, grid)

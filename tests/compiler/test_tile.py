@@ -21,12 +21,11 @@ from accelsim.compiler.tile import WORD_CYCLES, _Search, plan_chain
 from accelsim.compiler.vectorgrid import _price_vectors
 from tests.compiler.chains import chains
 from tests.compiler.machines import machines
-from tests.compiler.ops import chain_with, mat_op, mat_ops, pool_op
+from tests.compiler.ops import add_op, chain_with, depthwise_op, lrn_op, mat_op, mat_ops, pool_op
 from tests.isa.strategies import small_arch
 from tests.oracles import tiles
 from tests.oracles.rows import rows_in_use
 
-KINDS = ("max", "avg")
 UB = (0, 40, 80, 120, 200, 300, 500, 1500)
 MANY = 300  # cuts; chains with more are left out where every one is followed row by row
 
@@ -35,7 +34,7 @@ MANY = 300  # cuts; chains with more are left out where every one is followed ro
 def heads(draw):
     """Anything, images with few channels (columns can be packed), and many weights (their order matters); one image,
     or several at once."""
-    sort, batch = draw(st.integers(0, 5)), draw(st.sampled_from((1, 1, 3, 5)))
+    sort, batch = draw(st.integers(0, 7)), draw(st.sampled_from((1, 1, 3, 5)))
     if sort < 3:
         return chain_with(draw(mat_ops()), batch=batch)
     if sort == 3:
@@ -44,8 +43,9 @@ def heads(draw):
     if sort == 4:
         size, channels, out = draw(st.integers(4, 8)), draw(st.integers(8, 20)), draw(st.integers(8, 40))
         return chain_with(mat_op(height=size, width=size, channels=channels, out=out, kernel=(3, 3)), batch=batch)
-    size, kind = {"height": draw(st.integers(2, 9)), "width": draw(st.integers(2, 9))}, draw(st.sampled_from(KINDS))
-    return chain_with(pool_op(**size, channels=draw(st.integers(1, 20)), kind=kind), batch=batch)
+    shape = {"height": draw(st.integers(2, 9)), "width": draw(st.integers(2, 9)), "channels": draw(st.integers(1, 20))}
+    made = {5: pool_op(**shape), 6: pool_op(**shape, kind="avg"), 7: lrn_op(**shape)}
+    return chain_with(draw(st.sampled_from((made[sort], add_op(**shape), depthwise_op(**shape)))), batch=batch)
 
 
 @st.composite

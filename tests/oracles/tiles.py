@@ -145,7 +145,8 @@ def vector_cuts(op: Op, arch: Arch, setting: Setting) -> Iterator[Plan]:
                     rows=rows, cols=cols, strips_in=inputs if size_in else 0, strips_out=outputs if size_out else 0,
                     strip_in_bytes=size_in, strip_out_bytes=size_out, out_blocks=1,
                 )  # fmt: skip
-                if plan.bytes <= setting.ub:
+                factors = rows * cols * w.out_c if isinstance(op, LrnOp) else 0  # a byte per output, beside the strips
+                if plan.bytes + factors <= setting.ub:
                     yield plan
                     break
 
