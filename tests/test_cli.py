@@ -48,7 +48,8 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 def test_commands_of_this_version() -> None:
     assert COMMANDS == [
-        "asm", "cache", "check", "compile", "disasm", "energy", "exec", "import", "list", "run", "schema",
+        "asm", "cache", "check", "compile", "disasm", "energy", "exec", "import", "list", "results", "run", "schema",
+        "sweep",
     ]  # fmt: skip
 
 
@@ -84,7 +85,7 @@ def test_schema_is_json(kind: str) -> None:
          "Error: --timing-only leaves out the values and --level functional the time; choose one.\n"),
         (["run", "lenet", "--eval", "--input", "x.npy"],
          "Error: --eval runs the workload's own test images; it does not go with --input.\n"),
-        (["schema", "report"], "'report' is not one of 'machine', 'workload'.\n"),
+        (["schema", "report"], "'report' is not one of 'machine', 'workload', 'sweep'.\n"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip

@@ -20,7 +20,9 @@ from accelsim.isa.encoding import encode_all
 FOLDER = Path(__file__).parent / "golden" / "metrics"
 NETWORKS = ("lenet", "lenet_tanh")
 MACHINES = ("tiny", "edge", "mid", "gemmini", "vta_like", "tpu_v1")
-LARGE = (("alexnet", "edge"), ("alexnet", "mid"), ("resnet18", "edge"), ("resnet18", "vta_like"), ("mobilenet_v2", "edge"))
+LARGE = (
+    ("alexnet", "edge"), ("alexnet", "mid"), ("resnet18", "edge"), ("resnet18", "vta_like"), ("mobilenet_v2", "edge"),
+)  # fmt: skip
 CASES = [
     *((network, machine) for network in NETWORKS for machine in MACHINES),
     *(pytest.param(network, machine, marks=pytest.mark.slow) for network, machine in LARGE),

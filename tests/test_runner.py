@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accelsim import runner
+from accelsim import job, runner
 from accelsim.errors import CapacityError, ConfigError, ConfigErrors, GraphError, MissingExtraError
 from accelsim.isa.program import load_program, program_hash
 from accelsim.machine_file import load_arch
@@ -36,7 +36,7 @@ def images(count: int) -> np.ndarray:
     ("options", "text"),
     [
         ({"level": "rtl"}, "level: expected cycle or functional or pe, got 'rtl'"),
-        ({"objective": "speed"}, "objective: expected cycles, got 'speed'"),
+        ({"objective": "speed"}, "objective: expected cycles, energy or edp, got 'speed'"),
         (
             {"level": "functional", "timing_only": True},
             "level: functional leaves out the time and timing_only the values",
@@ -68,7 +68,7 @@ def test_wrong_options(net: str, options: dict, text: str) -> None:
     ("call", "text"),
     [
         (lambda: runner.compile_file("net", batch=0), "batch: expected a whole number of at least 1, got 0"),
-        (lambda: runner.compile_file("net", objective="area"), "objective: expected cycles, got 'area'"),
+        (lambda: runner.compile_file("net", objective="area"), "objective: expected cycles, energy or edp, got 'area'"),
         (lambda: runner.evaluate("net", batch=0), "batch: expected a whole number of at least 1, got 0"),
         (lambda: runner.evaluate("net"), "net.yaml: dataset: this workload has no labelled images to evaluate"),
         (lambda: runner.run("nets"), "nets: no such workload: neither a file 'nets' nor a bundled name"),
@@ -382,13 +382,13 @@ def test_a_difference_in_the_test_split_is_reported(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_layer_nobody_observes_is_a_bug_and_not_a_pass(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = runner.run_program
+    real = job.run_program
 
     def forgetful(*arguments):
         values, trace, state = real(*arguments)
         del values["conv"]
         return values, trace, state
 
-    monkeypatch.setattr(runner, "run_program", forgetful)
+    monkeypatch.setattr(job, "run_program", forgetful)
     with pytest.raises(RuntimeError, match="no instruction completes conv"):
         runner.run(net, arch="tiny")

@@ -247,7 +247,6 @@ def test_what_lenet_is_bound_by(name: str, lines: list[str]) -> None:
 @pytest.mark.parametrize(
     ("name", "key", "value", "layer", "pattern"),
     [
-        ("tiny", "dram.latency", 500, "conv2", r"array \d+ % of its cycles, waits for instructions and tokens \d+ %"),
         ("edge", "dram.outstanding", 1, "conv1", r"array \d+ % of its cycles, waits for DRAM latency \d+ % \(.*"),
         ("edge", "ub.ports", "shared", "conv1", r"array \d+ % of its cycles, vector unit waits for banks of UB .*"),
     ],

@@ -59,9 +59,11 @@ def with_tokens(instructions: Sequence[Instr], edges: Edges) -> list[Instr]:
         for producer in producers:
             waits[consumer] |= bits[producer]
             signals[producer] |= bits[consumer]
-    fields = {cls: attrgetter(*[slot.name for slot in layout(cls)[2:]]) for cls in set(map(type, instructions))}
+    names = {cls: [slot.name for slot in layout(cls)[2:]] for cls in set(map(type, instructions))}
+    # Two names at least, else attrgetter gives a bare value: the first two slots are the masks, which are replaced.
+    fields = {cls: attrgetter("wait", "signal", *rest) for cls, rest in names.items()}
     return [
-        rebuild(type(instr), (wait, signal, *fields[type(instr)](instr)))
+        rebuild(type(instr), (wait, signal, *fields[type(instr)](instr)[2:]))
         for instr, wait, signal in zip(instructions, waits, signals)
     ]
 

@@ -235,7 +235,7 @@ class _Crew:
                 while waiting and len(running) < _AHEAD * workers.count:
                     running[workers.executor.submit(self._work, waiting[0])] = waiting[0]
                     waiting.popleft()
-            except BrokenProcessPool:
+            except (BrokenProcessPool, OSError):  # a pool that is breaking may have closed its pipes already
                 return self._survived(running, arrived)
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             if any(isinstance(future.exception(), BrokenProcessPool) for future in finished):
@@ -261,7 +261,7 @@ class _Crew:
         for _ in range(TRIES):
             try:
                 return _outcome(task, self._open().executor.submit(self._work, task))
-            except BrokenProcessPool:
+            except (BrokenProcessPool, OSError):
                 self._close()
         return Outcome(key=task.key, status=FAILED, reason=DIED)
 
