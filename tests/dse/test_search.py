@@ -28,7 +28,7 @@ def space() -> dict[Choice, Costs | None]:
     """Cycles and mm2 of every point, None where the network does not fit."""
     sweep = load_sweep(SPACE / "space.yaml")
     if not (SPACE / "points.csv").is_file():
-        pytest.skip("points.csv is not there yet: run space.yaml as a grid and write cycles and area_mm2 of every point")
+        pytest.skip("points.csv is not there: run space.yaml as a grid, write cycles and area_mm2 of every point")
     with (SPACE / "points.csv").open(encoding="utf-8") as file:
         rows = [
             (float(row["cycles"]), float(row["area_mm2"])) if row["cycles"] else None for row in csv.DictReader(file)
