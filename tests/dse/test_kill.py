@@ -9,9 +9,11 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import accelsim
 from accelsim.dse.result import SweepResult
 from accelsim.yamlio import dump_yaml
 from tests.dse.cases import LENET
@@ -21,8 +23,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc"),
 ]
-PLAN = {**LENET, "axes": {"array.rows": [4, 5, 6, 7, 8], "dram.bytes_per_cycle": [2, 4, 8]}}
-COUNT = 15
+PLAN = {**LENET, "axes": {"array.rows": [4, 6, 8], "dram.bytes_per_cycle": [2, 4, 8]}}
+COUNT = 9
 
 
 @pytest.fixture
@@ -60,19 +62,23 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def complete(file: Path, store: Path, known: int) -> SweepResult:
-    """Run again; what was committed is not computed again, and the outcome is that of an undisturbed sweep."""
+@pytest.fixture(scope="module")
+def undisturbed() -> list[dict[str, Any]]:
+    """The rows of a sweep to which nothing happens."""
+    return accelsim.sweep(PLAN, workers=2).rows
+
+
+def complete(file: Path, store: Path, undisturbed: list[dict[str, Any]]) -> SweepResult:
+    """Run again: the outcome is that of an undisturbed sweep."""
     done = subprocess.run(command(file), capture_output=True, text=True, check=True)
     assert f"{COUNT} points, {COUNT} ok" in done.stdout
     result = SweepResult.load(store)
-    fresh = file.with_name("fresh.sqlite")
-    subprocess.run(command(file, "--store", str(fresh)), capture_output=True, check=True)
-    assert result.rows == SweepResult.load(fresh).rows
-    assert committed(store) == COUNT >= known
+    assert [{**row, "key": ""} for row in result.rows] == [{**row, "key": ""} for row in undisturbed]
+    assert committed(store) == COUNT
     return result
 
 
-def test_the_parent_is_killed(file: Path) -> None:
+def test_the_parent_is_killed(file: Path, undisturbed) -> None:
     store = file.with_suffix(".sqlite")
     process = subprocess.Popen(command(file), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(lambda: committed(store) >= 2)
@@ -86,11 +92,11 @@ def test_the_parent_is_killed(file: Path) -> None:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     before = {row["key"]: row for row in SweepResult.load(store).rows}
     wait_until(lambda: not any(alive(pid) for pid in below))  # no process is left behind
-    result = complete(file, store, known)
+    result = complete(file, store, undisturbed)
     assert all(before[row["key"]] == row for row in result.rows if row["key"] in before)
 
 
-def test_a_worker_is_killed(file: Path) -> None:
+def test_a_worker_is_killed(file: Path, undisturbed) -> None:
     store = file.with_suffix(".sqlite")
     process = subprocess.Popen(command(file, "--json", "-"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     wait_until(lambda: committed(store) >= 1)
@@ -99,7 +105,7 @@ def test_a_worker_is_killed(file: Path) -> None:
     output, _ = process.communicate()
     assert process.returncode == 0
     assert json.loads(output)["counts"] == {"ok": COUNT, "infeasible": 0, "failed": 0}
-    complete(file, store, COUNT)
+    complete(file, store, undisturbed)
 
 
 def _works(pid: int) -> bool:
@@ -110,7 +116,7 @@ def _works(pid: int) -> bool:
         return False
 
 
-def test_a_limit_on_file_sizes(file: Path) -> None:
+def test_a_limit_on_file_sizes(file: Path, undisturbed) -> None:
     store = file.with_suffix(".sqlite")
     limited = f"ulimit -f 160 && exec {' '.join(command(file))}"  # in units of 512 or 1024 bytes
     done = subprocess.run(["sh", "-c", limited], capture_output=True, text=True, check=False)
@@ -120,4 +126,4 @@ def test_a_limit_on_file_sizes(file: Path) -> None:
     assert "Traceback" not in done.stderr
     known = committed(store)
     assert 0 <= known < COUNT
-    complete(file, store, known)
+    complete(file, store, undisturbed)
