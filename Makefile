@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint types clean
+.PHONY: run test lint types bench clean
 
 run: $(STAMP)
 	$(BIN)/accelsim run lenet.yaml
@@ -15,10 +15,15 @@ test: lint types
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(STAMP)
-	$(BIN)/ruff check accelsim tests
+	$(BIN)/ruff check accelsim tests benchmarks
 
 types: $(STAMP)
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+
+# CPU seconds and memory, some minutes; see benchmarks/README.md.
+bench: $(STAMP)
+	$(BIN)/python benchmarks/alexnet.py
+	$(BIN)/python benchmarks/scalesim_peer.py
 
 # Installed anew only when the metadata changed.
 $(STAMP): pyproject.toml
