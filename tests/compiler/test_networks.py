@@ -22,7 +22,7 @@ from tests.compiler.running import values_of
 from tests.strategies import wide_cases
 
 LONG = 3000  # instructions; longer programs run in program order only
-RUNS, CASES = 5, 13
+RUNS, CASES = 5, 12
 UB = (256, 512, 1024, 2048, 8192)
 QUICK = settings(
     deadline=None, max_examples=CASES, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
@@ -128,6 +128,6 @@ def test_golden_equals_every_run(name):
         drawn = given(wide_cases(max_batch=3, **theme.options), arches(theme.ub), st.integers(0, 2**32 - 1))
         seed(10 * theme.seed + number)(QUICK(drawn(lambda case, arch, time_seed: check(case, arch, time_seed))))()
     assert seen["too small"] == seen["refused"]
-    assert seen["ran"] >= 55, seen  # four themes: at least 220 networks are compared
+    assert seen["ran"] >= 52, seen  # four themes: at least 208 networks are compared
     missing = [kind for kind in (*EVERYWHERE, *theme.wanted) if not seen[kind]]
     assert not missing, seen

@@ -70,7 +70,7 @@ def alive(lowered, placement):
 def test_nothing_alive_overlaps_and_everything_lies_within_ub():
     seen = Counter()
 
-    @settings(max_examples=150, **QUICK)
+    @settings(max_examples=100, **QUICK)
     @given(wide_cases(max_batch=3, **SMALL), machines())
     def check(case, arch):
         graph, feeds = case
@@ -94,8 +94,8 @@ def test_nothing_alive_overlaps_and_everything_lies_within_ub():
         seen["batch"] += any(home.images > 1 for home in placement.homes.values())
 
     check()
-    assert seen["placed"] > 120, seen
-    assert min(seen["several homes"], seen["workspace"], seen["batch"]) > 30, seen
+    assert seen["placed"] > 80, seen
+    assert min(seen["several homes"], seen["workspace"], seen["batch"]) > 15, seen
 
 
 def cost_of(lowered, arch, chains, lives, planner, homes, until):
@@ -199,7 +199,7 @@ def test_every_size_of_ub_runs_right():
     inputs = inputs_for(graph, 1)
     wanted = golden.run(graph, inputs)
     spilled = Counter()
-    for ub_bytes in [*range(29, 110), *range(110, 800, 7)]:
+    for ub_bytes in [*range(29, 110), *range(110, 800, 15)]:
         arch = tiny(ub_bytes)
         program = compile_network(graph, arch).program
         spilled[sum(region.role == "scratch" for region in program.regions)] += 1
