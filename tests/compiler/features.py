@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections import Counter
 from contextlib import contextmanager
@@ -75,7 +76,10 @@ def _any_of(rng, plan_chain):
         sorts: dict[tuple[str, ...], list[ChainPlan]] = {}
         for plan in plan_chain(chain, *args, keep=MANY, **options):
             sorts.setdefault(tuple(_of_plan(chain, plan.plans[chain.ops[0].name])), []).append(plan)
-        return [rng.choice(rng.choice(list(sorts.values())))] if sorts else []
+        if not sorts:
+            return []
+        plan = rng.choice(rng.choice(list(sorts.values())))
+        return [dataclasses.replace(plan, cost=rng.random())]  # so that homes and chains are any, too
 
     return plans
 
