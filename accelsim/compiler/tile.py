@@ -184,17 +184,15 @@ class _Search:
             w = chain.ops[levels[0]].window
             held[tensor] = min(w.in_h, max(2 * caps[levels[0]], shared.get(tensor, 0)))
             take("ring", tensor, held[tensor] * w.in_w * w.in_c)
-        for level, op in enumerate(chain.ops[1:], 1):
+        for level, op in enumerate(chain.ops):
             if isinstance(op, LrnOp):
-                take("temp", op.name, min(caps[level], op.window.out_h) * op.window.out_w * op.window.out_c)
-        top = len(chain.ops) - 1
-        last = chain.ops[top]
+                pixels = caps[level] * op.window.out_w if level else plan.rows * plan.cols
+                take("temp", op.name, pixels * op.window.out_c)
+        top, last = len(chain.ops) - 1, chain.ops[-1]
         if top and self.off_chip(last.output):
             tensor = lowered.root[last.output]
             held[tensor] = min(last.window.out_h, 2 * caps[top])
             take("ring", tensor, held[tensor] * last.window.out_w * last.window.out_c)
-        if isinstance(self.head, LrnOp):
-            take("temp", self.head.name, plan.rows * plan.cols * self.head.window.out_c)
         if size > self.room.ub_bytes:
             return None
         plans = {self.head.name: plan}
