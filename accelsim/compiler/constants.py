@@ -17,7 +17,7 @@ from accelsim.compiler.ops import AddOp, DepthwiseOp, Lowered, LrnOp, MatOp, Op,
 from accelsim.compiler.packing import Packing, narrowed, slab_rows
 from accelsim.compiler.plan import Plan
 from accelsim.compiler.weights import param_rows, slab_data, weight_runs
-from accelsim.nn.graph import average_scale
+from accelsim.nn.shapes import average_scale
 
 Rows = NDArray[np.uint32]
 

@@ -13,6 +13,7 @@ from accelsim.errors import GraphError
 from accelsim.nn.graph import (
     Pads,
     QAdd,
+    QConcat,
     QConv,
     QGraph,
     QLayer,
@@ -88,6 +89,8 @@ class _Lowering:
                 self.ops.append(self._table(layer, row, source, target))
             case QAdd():
                 self.ops.append(self._addition(layer, row, source, target))
+            case QConcat():
+                raise GraphError(layer.name, "concatenations cannot be compiled yet")
             case QLrn():
                 self.ops += self._normalisation(layer, row, source, target)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.nn.feeds import Feeds, by_name
+from accelsim.nn.functions import lrn_factor
 from accelsim.nn.golden import softmax
-from accelsim.nn.graph import Graph, Layer, Norm
+from accelsim.nn.graph import Graph, Layer
 from accelsim.nn.shapes import WEIGHTED, infer_shapes, output_hw, window_counts
 from accelsim.nn.weights import parameters
 from accelsim.nn.windows import band_sum, pad, windows
@@ -42,22 +42,9 @@ def forward(graph: Graph, feeds: Feeds) -> dict[str, Array]:
         result = evaluate(layer, [values[name] for name in layer.inputs], given)
         if layer.activation:
             values[pre_name(layer.name)] = result
-            result = pointwise(layer.activation, result)
+            result = layer.function(result)
         values[layer.name] = result
     return values
-
-
-def pointwise(kind: str, x: NDArray[Any]) -> NDArray[Any]:
-    """relu, relu6, tanh or sigmoid of every element, in the type of ``x``."""
-    if kind == "relu":
-        return np.maximum(x, 0)
-    if kind == "relu6":
-        return np.clip(x, 0, 6)
-    if kind == "tanh":
-        return np.tanh(x)
-    if kind == "sigmoid":
-        return 0.5 * np.tanh(0.5 * x) + 0.5
-    raise ValueError(f"no pointwise function '{kind}'")
 
 
 def evaluate(layer: Layer, inputs: Sequence[Array], given: Parameters | None) -> Array:
@@ -78,6 +65,8 @@ def evaluate(layer: Layer, inputs: Sequence[Array], given: Parameters | None) ->
             return product.reshape(len(x), 1, -1, len(given[1]))
         case "add":
             return inputs[0] + inputs[1]
+        case "concat":
+            return np.concatenate(inputs, axis=3)
         case "lrn":
             assert layer.norm is not None
             return x * lrn_factor(layer.norm, band_sum(np.square(x), layer.norm.size))
@@ -90,7 +79,7 @@ def evaluate(layer: Layer, inputs: Sequence[Array], given: Parameters | None) ->
         case "softmax":
             return softmax(x)
         case _:
-            return pointwise(layer.kind, x)
+            return layer.function(x)
 
 
 def steady_product(left: Array, right: Array) -> Array:
@@ -99,11 +88,6 @@ def steady_product(left: Array, right: Array) -> Array:
     Ranges follow from these values, and a program's hash from the ranges: neither may depend on threads or processors.
     """
     return (left.astype(np.float64) @ right.T.astype(np.float64)).astype(np.float32)
-
-
-def lrn_factor(norm: Norm, total: NDArray[Any]) -> NDArray[Any]:
-    """What local response normalisation multiplies by where the squares of the window sum to ``total``."""
-    return (norm.k + norm.alpha / norm.size * total) ** -norm.beta
 
 
 def _conv(layer: Layer, x: Array, weights: Array, bias: Array) -> Array:

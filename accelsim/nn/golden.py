@@ -15,6 +15,7 @@ from accelsim.errors import GraphError
 from accelsim.nn.feeds import Feeds, by_name
 from accelsim.nn.graph import (
     QAdd,
+    QConcat,
     QConv,
     QGraph,
     QLrn,
@@ -23,10 +24,9 @@ from accelsim.nn.graph import (
     QReshape,
     QSoftmax,
     Tensor,
-    average_scale,
     sources,
 )
-from accelsim.nn.shapes import window_counts
+from accelsim.nn.shapes import average_scale, window_counts
 from accelsim.nn.windows import band_sum, pad, windows
 from accelsim.numerics import INT8_MAX, INT8_MIN, requantize, wrap32
 
@@ -53,7 +53,7 @@ def run(qgraph: QGraph, feeds: Feeds) -> dict[str, Values]:
 
 
 def _layer(
-    layer: QConv | QPool | QLut | QAdd | QLrn | QReshape, inputs: list[Values], tensors: dict[str, Tensor]
+    layer: QConv | QPool | QLut | QAdd | QConcat | QLrn | QReshape, inputs: list[Values], tensors: dict[str, Tensor]
 ) -> Values:
     x, source, result = inputs[0], tensors[sources(layer)[0]], tensors[layer.output]
     match layer:
@@ -67,6 +67,8 @@ def _layer(
             return layer.table[x.astype(np.int16) + 128]
         case QAdd():
             return _add(layer, x, inputs[1], result)
+        case QConcat():
+            return _concat(layer, inputs, tensors)
         case QLrn():
             return _lrn(layer, x, source, result)
         case QReshape():
@@ -186,6 +188,16 @@ def _add(layer: QAdd, a: Values, b: Values, result: Tensor) -> Values:
     total = a.astype(np.int64) * layer.factors[0] + b.astype(np.int64) * layer.factors[1]
     bias, scale = np.array([layer.bias], np.int32), np.array([layer.scale], np.float32)
     return requantize(wrap32(total), bias, scale, result.zero, layer.lo, layer.hi)
+
+
+def _concat(layer: QConcat, inputs: list[Values], tensors: dict[str, Tensor]) -> Values:
+    """int8 (n, h, w, channels of all inputs)."""
+    result = tensors[layer.output]
+    parts = []
+    for name, x, factor in zip(layer.inputs, inputs, layer.scales):
+        bias, scale = np.array([-tensors[name].zero], np.int32), np.array([factor], np.float32)
+        parts.append(requantize(x.astype(np.int32), bias, scale, result.zero, INT8_MIN, INT8_MAX))
+    return np.concatenate(parts, axis=3)
 
 
 def _lrn(layer: QLrn, x: Values, source: Tensor, result: Tensor) -> Values:

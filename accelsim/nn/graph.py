@@ -12,18 +12,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.nn.functions import UNLIMITED, Function, Limits, Norm
+
 Pads: TypeAlias = tuple[int, int, int, int]
 """Rows or columns added: (top, bottom, left, right)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Norm:
-    """Local response normalisation: ``x / (k + alpha / size * sum(x**2)) ** beta``, the sum over ``size`` channels."""
-
-    size: int
-    alpha: float
-    beta: float
-    k: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +33,7 @@ class Layer:
     name: str
     kind: str  # one of shapes.KINDS
     input: str  # name of the producing layer, or of a network input
-    addend: str = ""  # add: name of the second input
+    others: tuple[str, ...] = ()  # add, concat: names of the inputs behind the first
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
     pads: Pads = (0, 0, 0, 0)
@@ -51,7 +43,9 @@ class Layer:
     matrix: tuple[int, int] = (0, 0)  # gemm: rows and columns of its input, which is (1, *matrix)
     norm: Norm | None = None  # lrn
     count_include_pad: bool = False
-    activation: str = ""  # conv, fc and gemm: "", relu, relu6, tanh, sigmoid; add: "", relu, relu6
+    activation: str = ""  # conv, fc and gemm: "" or one of functions.POINTWISE; add: "" or one of functions.CLAMPS
+    slope: float = 0.0  # leaky_relu, hard_sigmoid; see functions.Function
+    limits: Limits = UNLIMITED  # clip: lowest and highest value
     weights: NDArray[np.float32] | None = None  # conv (k, r, s, c/groups); fc and gemm (k, c)
     bias: NDArray[np.float32] | None = None  # (k,)
     draw: Draw | None = None  # stands for weights and bias; see weights.parameters
@@ -59,7 +53,12 @@ class Layer:
     @property
     def inputs(self) -> tuple[str, ...]:
         """What the layer reads, in order."""
-        return (self.input, self.addend) if self.addend else (self.input,)
+        return (self.input, *self.others)
+
+    @property
+    def function(self) -> Function:
+        """The pointwise function that the layer is, or that its ``activation`` names."""
+        return Function(self.activation or self.kind, self.slope, self.limits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +149,7 @@ class QLut:
     """A pointwise function as a table: y = table[x + 128], int8 (256,)."""
 
     name: str
-    kind: str  # "relu" | "relu6" | "tanh" | "sigmoid" | "lut"
+    kind: str  # one of functions.POINTWISE, or "lut"
     input: str
     output: str
     table: NDArray[np.int8]
@@ -174,6 +173,21 @@ class QAdd:
     scale: np.float32
     lo: int
     hi: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class QConcat:
+    """Tensors of one height and width side by side in the channels of one, in the order of ``inputs``.
+
+    Each value of input i becomes ``clamp(rint(float32(x - z_i) * scales[i]) + z_out, -128, 127)``, where ``scales[i]``
+    is ``float32(s_i / s_out)``: a plain copy where scale and zero point are the output's.
+    """
+
+    name: str
+    kind: str  # "concat"
+    inputs: tuple[str, ...]
+    output: str
+    scales: tuple[np.float32, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,20 +237,12 @@ class QSoftmax:
     input: str
 
 
-def average_scale(
-    input_scale: np.float32, output_scale: np.float32, counts: NDArray[np.int64] | int
-) -> NDArray[np.float32]:
-    """Average pooling's factor ``float32(sx / (sy * count))``: the quotient in float64, rounded once."""
-    quotient = np.float64(input_scale) / (np.float64(output_scale) * np.asarray(counts))
-    return np.asarray(quotient, dtype=np.float32)
-
-
-QLayer: TypeAlias = QConv | QPool | QLut | QAdd | QLrn | QReshape | QSoftmax
+QLayer: TypeAlias = QConv | QPool | QLut | QAdd | QConcat | QLrn | QReshape | QSoftmax
 
 
 def sources(layer: QLayer) -> tuple[str, ...]:
     """The tensors a layer reads, in order."""
-    return layer.inputs if isinstance(layer, QAdd) else (layer.input,)
+    return layer.inputs if isinstance(layer, QAdd | QConcat) else (layer.input,)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from accelsim.errors import GraphError
 from accelsim.nn.feeds import Feeds, by_name
-from accelsim.nn.forward import evaluate, pointwise, pre_name
+from accelsim.nn.forward import evaluate, pre_name
+from accelsim.nn.functions import CLAMPS, POINTWISE, Function
 from accelsim.nn.graph import Graph, Layer, QConv, QGraph, QLayer, QLut, QPool, QReshape, QSoftmax, Tensor
 from accelsim.nn.scales import FIXED_RANGES, QuantizedWeights, quantize_values, quantize_weights, tensor_for
-from accelsim.nn.shapes import CLAMPS, WEIGHTED, Shape, infer_shapes, parameter_shapes
-from accelsim.nn.tables import add_layer, clamp_limits, lrn_layer, table_for
+from accelsim.nn.shapes import WEIGHTED, Shape, infer_shapes, parameter_shapes
+from accelsim.nn.tables import add_layer, clamp_limits, concat_layer, lrn_layer, table_for
 from accelsim.nn.weights import parameter_blocks
 from accelsim.numerics import INT8_MAX, INT8_MIN
 
@@ -129,13 +130,16 @@ class _Builder:
                 value = self.add_conv(layer, source, weights, value, clamp)
             case "add":
                 value, result, limits = self.clamped(layer, value, clamp)
-                self.layers.append(add_layer(layer.name, self.summands(layer), result, limits))
+                a, b = self.sources(layer)
+                self.layers.append(add_layer(layer.name, (a, b), result, limits))
+            case "concat":
+                self.layers.append(concat_layer(layer.name, self.sources(layer), self.joined(layer, value)))
             case "lrn":
                 self.add_lrn(layer, source, value)
             case "maxpool" | "avgpool":
                 self.add_pool(layer, source, value)
-            case "relu" | "relu6" | "tanh" | "sigmoid":
-                self.add_table(layer.name, layer.kind, source, layer.name, value)
+            case kind if kind in POINTWISE:
+                self.add_table(layer.name, layer.function, source, layer.name, value)
             case "flatten":
                 self.keep(layer, source)
                 self.layers.append(
@@ -156,19 +160,23 @@ class _Builder:
             weights[channels], bias[channels], sw[channels] = quantize_weights(part, offset, sx)
         return np.concatenate(values, axis=3) if len(values) > 1 else values[0], (weights, bias, sw)
 
-    def summands(self, layer: Layer) -> tuple[Tensor, Tensor]:
-        a, b = (self.tensors[self.produced[name]] for name in layer.inputs)
-        return a, b
+    def sources(self, layer: Layer) -> tuple[Tensor, ...]:
+        return tuple(self.tensors[self.produced[name]] for name in layer.inputs)
+
+    def joined(self, layer: Layer, value: NDArray[np.float32]) -> Tensor:
+        """The tensor of a concatenation, of float ``value``."""
+        return self.calibrated(layer.name, value)
 
     def clamped(
         self, layer: Layer, value: NDArray[np.float32], clamp: Layer | None
     ) -> tuple[NDArray[np.float32], Tensor, tuple[int, int]]:
         """The value behind the clamps that requantisation does, its tensor, and the limits (lo, hi) that do them."""
-        kinds = [kind for kind in (layer.activation, clamp.kind if clamp else "") if kind in CLAMPS]
-        for kind in kinds:
-            value = pointwise(kind, value)
+        limits = [host.function.clamp for host in (layer, clamp) if host]
+        clamps = [ends for ends in limits if ends]
+        for ends in clamps:
+            value = np.clip(value, *ends)
         result = self.calibrated(self.produced[layer.name], value)
-        return value, result, clamp_limits(kinds, result)
+        return value, result, clamp_limits(clamps, result)
 
     def add_conv(
         self,
@@ -179,7 +187,7 @@ class _Builder:
         clamp: Layer | None,
     ) -> NDArray[np.float32]:
         """The weighted layer and its table, if it has one; returns the float value behind them."""
-        table = layer.activation if layer.activation in FIXED_RANGES else ""
+        table = layer.activation if layer.activation not in ("", *CLAMPS) else ""
         if table:
             result, limits = self.calibrated(pre_name(layer.name), value), (INT8_MIN, INT8_MAX)
         else:
@@ -200,8 +208,8 @@ class _Builder:
             )
         )  # fmt: skip
         if table:
-            value = pointwise(table, value)
-            self.add_table(f"{layer.name}.{table}", table, result, layer.name, value)
+            value = layer.function(value)
+            self.add_table(f"{layer.name}.{table}", layer.function, result, layer.name, value)
         return value
 
     def add_lrn(self, layer: Layer, source: Tensor, value: NDArray[np.float32]) -> None:
@@ -223,14 +231,16 @@ class _Builder:
             )
         )  # fmt: skip
 
-    def add_table(self, name: str, kind: str, source: Tensor, output: str, value: NDArray[np.float32]) -> None:
-        if kind in FIXED_RANGES:
-            scale, zero = FIXED_RANGES[kind]
+    def add_table(
+        self, name: str, function: Function, source: Tensor, output: str, value: NDArray[np.float32]
+    ) -> None:
+        if function.kind in FIXED_RANGES:
+            scale, zero = FIXED_RANGES[function.kind]
             result = self.put(Tensor(name=output, shape=source.shape, scale=scale, zero=zero))
         else:
             result = self.calibrated(output, value)
-        table = table_for(kind, source, result)
-        self.layers.append(QLut(name=name, kind=kind, input=source.name, output=output, table=table))
+        table = table_for(function, source, result)
+        self.layers.append(QLut(name=name, kind=function.kind, input=source.name, output=output, table=table))
 
     def finish(self) -> QGraph:
         if all(isinstance(layer, QReshape | QSoftmax) for layer in self.layers):

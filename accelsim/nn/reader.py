@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from accelsim.errors import ConfigError, ConfigErrors
-from accelsim.nn.graph import Graph, Layer, Norm
-from accelsim.nn.schema import AddKeys, GemmKeys, InputKeys, LrnKeys, WorkloadFile
+from accelsim.nn.functions import UNLIMITED, Norm
+from accelsim.nn.graph import Graph, Layer
+from accelsim.nn.schema import AddKeys, ClipKeys, ConcatKeys, GemmKeys, InputKeys, LrnKeys, WorkloadFile
 from accelsim.nn.shapes import UNREAD_HINT, Shape, ShapeError, layer_shape, same_pads
 from accelsim.spelling import suggest
 from accelsim.validation import sort_by_line
@@ -88,7 +89,7 @@ class GraphReader:
         names = self._sources(keys, before)
         for position, source in enumerate(names):
             if source not in self.shapes:
-                where = ("inputs", position) if isinstance(keys, AddKeys) else ("input",)
+                where = ("inputs", position) if isinstance(keys, AddKeys | ConcatKeys) else ("input",)
                 self._report_input((*place, *where), keys.name, source)
         shapes = [self.shapes.get(name) for name in names]
         layer = _float_layer(keys, names, shapes[0])
@@ -106,7 +107,7 @@ class GraphReader:
 
     def _sources(self, keys: Any, before: str) -> tuple[str, ...]:
         """What a layer reads; a gemm that names nothing gets a network input."""
-        if isinstance(keys, AddKeys):
+        if isinstance(keys, AddKeys | ConcatKeys):
             return tuple(keys.inputs)
         if isinstance(keys, GemmKeys) and keys.input is None:
             name = own_input(keys.name)
@@ -140,7 +141,7 @@ class GraphReader:
                 continue
             keys = self.file.layers[position]
             above = self.file.layers[position - 1].name if position else ""
-            for step in keys.inputs if isinstance(keys, AddKeys) else [keys.input or above]:
+            for step in keys.inputs if isinstance(keys, AddKeys | ConcatKeys) else [keys.input or above]:
                 if step == name:
                     return [*chain, name]
                 if step not in seen:
@@ -206,13 +207,14 @@ def _float_layer(keys: Any, sources: tuple[str, ...], shape: Shape | None) -> La
         name=keys.name, kind=keys.kind, input=sources[0], kernel=kernel, stride=stride, pads=pads, dilation=dilation,
         groups=getattr(keys, "groups", 1), channels=getattr(keys, "channels", 0),
         count_include_pad=getattr(keys, "count_include_pad", False),
-        activation=getattr(keys, "activation", None) or "",
+        activation=getattr(keys, "activation", None) or "", slope=getattr(keys, "slope", 0.0), others=sources[1:],
     )  # fmt: skip
     match keys:
         case GemmKeys():
             return dataclasses.replace(layer, channels=keys.n, matrix=(keys.m, keys.k))
-        case AddKeys():
-            return dataclasses.replace(layer, addend=sources[1])
+        case ClipKeys():
+            ends = (end if given is None else given for end, given in zip(UNLIMITED, (keys.low, keys.high)))
+            return dataclasses.replace(layer, limits=(next(ends), next(ends)))
         case LrnKeys():
             norm = Norm(size=keys.size, alpha=keys.alpha, beta=keys.beta, k=keys.k)
             return dataclasses.replace(layer, norm=norm)

@@ -18,7 +18,8 @@ QuantizedWeights: TypeAlias = tuple[NDArray[np.int8], NDArray[np.int32], NDArray
 TINY = 2.0**-64  # ranges and steps below this count as zero: their quotients could leave float32
 BIAS_LIMIT = 2.0**30  # |bias| at scale sx * sw stays below, so that int32 leaves room for the sum
 
-FIXED_RANGES = {"tanh": (np.float32(1 / 127), 0), "sigmoid": (np.float32(1 / 255), INT8_MIN)}
+_SHARE = (np.float32(1 / 255), INT8_MIN)  # 0 .. 1
+FIXED_RANGES = {"tanh": (np.float32(1 / 127), 0), "sigmoid": _SHARE, "hard_sigmoid": _SHARE}
 """(scale, zero) of the functions whose range is known."""
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelsim.errors import ConfigError, ConfigErrors
-from accelsim.nn.schema import SIZE_LIMIT
+from accelsim.nn.schema_values import SIZE_LIMIT
 from accelsim.yamlio import Mark, dump_yaml, error_at, read_text
 
 CONV = ("IFMAP height", "IFMAP width", "filter height", "filter width", "channels", "filters", "stride")

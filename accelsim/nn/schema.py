@@ -6,86 +6,24 @@ descriptions are the source of the tables in ``docs/workloads.md``, checked by a
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import Field
 
-from accelsim.validation import FileModel
-
-SIZE_LIMIT = 65536
-"""Largest side, channel count, kernel or stride of a file: far beyond any network, short of absurd arrays."""
-
-_PAIR = [
-    {"type": "integer", "minimum": 1},
-    {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2},
-]
-PAIR_SCHEMA = WithJsonSchema({"anyOf": _PAIR})
-WINDOW_SCHEMA = WithJsonSchema({"anyOf": [{"const": "global"}, *_PAIR]})
-PADDING_SCHEMA = WithJsonSchema(
-    {
-        "anyOf": [
-            {"const": "same"},
-            {"type": "integer", "minimum": 0},
-            {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 2, "maxItems": 4},
-        ]
-    }
+from accelsim.nn.schema_values import (
+    SIZE_LIMIT,
+    Activation,
+    FileName,
+    Name,
+    Padding,
+    Pair,
+    Positive,
+    Real,
+    Seed,
+    Size,
+    Window,
 )
-
-
-def _whole(value: Any, low: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= SIZE_LIMIT
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    """(height, width) of a kernel, stride or dilation."""
-    values = value if isinstance(value, list) else [value, value]
-    if len(values) != 2 or not all(_whole(v, 1) for v in values):
-        raise ValueError(f"expected a whole number from 1 to {SIZE_LIMIT} or [height, width], got {value}")
-    return (values[0], values[1])
-
-
-def _window(value: Any) -> Any:
-    """(height, width) of a pooling kernel, or the word global."""
-    if value == "global":
-        return value
-    values = value if isinstance(value, list) else [value, value]
-    if len(values) != 2 or not all(_whole(v, 1) for v in values):
-        words = f"a whole number from 1 to {SIZE_LIMIT}, [height, width] or the word global"
-        raise ValueError(f"expected {words}, got {value}")
-    return (values[0], values[1])
-
-
-def _padding(value: Any) -> Any:
-    """(top, bottom, left, right), or the word same."""
-    if value == "same":
-        return value
-    values = value if isinstance(value, list) else [value]
-    if len(values) not in (1, 2, 4) or not all(_whole(v, 0) for v in values):
-        raise ValueError(
-            f"expected a whole number from 0 to {SIZE_LIMIT}, [height, width], [top, bottom, left, right] "
-            f"or the word same, got {value}"
-        )
-    if len(values) == 4:
-        return tuple(values)
-    return (values[0], values[0], values[-1], values[-1])
-
-
-def _name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", value):
-        raise ValueError(f"expected letters, digits, _ and -, got {value!r}")
-    return value
-
-
-Name: TypeAlias = Annotated[str, AfterValidator(_name)]
-FileName: TypeAlias = Annotated[str, Field(min_length=1)]
-Size: TypeAlias = Annotated[int, Field(ge=1, le=SIZE_LIMIT)]
-Pair: TypeAlias = Annotated[Any, AfterValidator(_pair), PAIR_SCHEMA]
-Window: TypeAlias = Annotated[Any, AfterValidator(_window), WINDOW_SCHEMA]
-Padding: TypeAlias = Annotated[Any, AfterValidator(_padding), PADDING_SCHEMA]
-Activation: TypeAlias = Literal["relu", "relu6", "tanh", "sigmoid"] | None
-Real: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]
+from accelsim.validation import FileModel
 
 
 class NamedKeys(FileModel):
@@ -114,7 +52,7 @@ class ConvKeys(LayerKeys):
     )
     dilation: Pair = Field((1, 1), description="number or [height, width]")
     groups: Size = Field(1, description="divides input and output channels")
-    activation: Activation = Field(None, description="`relu`, `relu6`, `tanh` or `sigmoid` of the output")
+    activation: Activation = Field(None, description="`relu`, `relu6`, `tanh`, `sigmoid` or `hard_swish` of the output")
 
 
 class FcKeys(LayerKeys):
@@ -150,13 +88,22 @@ class AddKeys(NamedKeys):
     activation: Literal["relu", "relu6"] | None = Field(None, description="`relu` or `relu6` of the sum")
 
 
+class ConcatKeys(NamedKeys):
+    """The channels of several tensors, in order; their scales become one."""
+
+    kind: Literal["concat"]
+    inputs: Annotated[list[Name], Field(min_length=2)] = Field(
+        description="two or more layers or network inputs, of one height and width"
+    )
+
+
 class LrnKeys(LayerKeys):
     """Local response normalisation over channels."""
 
     kind: Literal["lrn"]
     size: Size = Field(description="channels in the window")
-    alpha: Real = Field(1e-4, description="weight of the mean of squares")
-    beta: Real = Field(0.75, description="exponent")
+    alpha: Positive = Field(1e-4, description="weight of the mean of squares")
+    beta: Positive = Field(0.75, description="exponent")
     k: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(1.0, description="what is added, above 0")
 
 
@@ -184,7 +131,29 @@ class AvgPoolKeys(PoolKeys):
 class PointwiseKeys(LayerKeys):
     """A function of every value."""
 
-    kind: Literal["relu", "relu6", "tanh", "sigmoid"]
+    kind: Literal["relu", "relu6", "tanh", "sigmoid", "hard_swish"]
+
+
+class LeakyReluKeys(LayerKeys):
+    """Negative values get smaller."""
+
+    kind: Literal["leaky_relu"]
+    slope: Real = Field(0.01, description="what negative values are multiplied by")
+
+
+class HardSigmoidKeys(LayerKeys):
+    """A sigmoid of three straight lines, 0.5 at 0."""
+
+    kind: Literal["hard_sigmoid"]
+    slope: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(0.2, description="factor of `x`")
+
+
+class ClipKeys(LayerKeys):
+    """Values cut off below and above."""
+
+    kind: Literal["clip"]
+    low: Real | None = Field(None, description="lowest value; none if missing")
+    high: Real | None = Field(None, description="highest value, at least `low`; none if missing")
 
 
 class FlattenKeys(LayerKeys):
@@ -206,8 +175,12 @@ LayerUnion: TypeAlias = Annotated[
     | MaxPoolKeys
     | AvgPoolKeys
     | AddKeys
+    | ConcatKeys
     | LrnKeys
     | PointwiseKeys
+    | LeakyReluKeys
+    | HardSigmoidKeys
+    | ClipKeys
     | FlattenKeys
     | SoftmaxKeys,
     Field(discriminator="kind"),

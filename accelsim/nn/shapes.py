@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.errors import GraphError
+from accelsim.nn.functions import POINTWISE
 from accelsim.nn.graph import Graph, Layer, Pads
 
 
@@ -28,10 +29,7 @@ Shape: TypeAlias = tuple[int, int, int]
 
 WINDOWED = ("conv", "maxpool", "avgpool")
 WEIGHTED = ("conv", "fc", "gemm")
-CLAMPS = ("relu", "relu6")
-"""Functions that requantisation does by its limits."""
-POINTWISE = (*CLAMPS, "tanh", "sigmoid")
-KINDS = (*WEIGHTED, "maxpool", "avgpool", "add", "lrn", *POINTWISE, "flatten", "softmax")
+KINDS = (*WEIGHTED, "maxpool", "avgpool", "add", "concat", "lrn", *POINTWISE, "flatten", "softmax")
 
 UNREAD_HINT = "only the last layer is an output, unless `outputs` names others"
 
@@ -89,19 +87,28 @@ def window_counts(
     return np.multiply.outer(rows, cols)
 
 
+def average_scale(
+    input_scale: np.float32, output_scale: np.float32, counts: NDArray[np.int64] | int
+) -> NDArray[np.float32]:
+    """Average pooling's factor ``float32(sx / (sy * count))``: the quotient in float64, rounded once."""
+    quotient = np.float64(input_scale) / (np.float64(output_scale) * np.asarray(counts))
+    return np.asarray(quotient, dtype=np.float32)
+
+
 def layer_shape(layer: Layer, *inputs: Shape) -> Shape:
     """Output shape of one layer for the shapes it reads.
 
-    Raises ShapeError when it is impossible: no window fits, groups do not divide, summands or weights of another shape.
+    Raises ShapeError when it is impossible: no window fits, groups do not divide, summands or weights of another shape,
+    a function without values.
     """
     if layer.kind not in KINDS:
         raise GraphError(layer.name, f"unknown kind '{layer.kind}'", "one of " + ", ".join(KINDS))
     shape = h, w, c = inputs[0]
     if layer.kind in WEIGHTED and layer.channels < 1:
         raise ShapeError(layer.name, f"channels must be at least 1, got {layer.channels}", key="channels")
-    if layer.kind == "add" and inputs[0] != inputs[-1]:
-        texts = [f"'{name}' is {list(size)}" for name, size in zip(layer.inputs, inputs)]
-        raise ShapeError(layer.name, "both inputs must have one shape", " and ".join(texts), "inputs")
+    _check_function(layer)
+    if layer.kind in ("add", "concat"):
+        return _joined_shape(layer, *inputs)
     if layer.kind == "gemm" and shape != (1, *layer.matrix):
         wanted = f"m = {layer.matrix[0]} and k = {layer.matrix[1]} need an input of shape {[1, *layer.matrix]}"
         raise ShapeError(layer.name, wanted, f"it is {list(shape)}")
@@ -118,6 +125,28 @@ def layer_shape(layer: Layer, *inputs: Shape) -> Shape:
     _check_groups(layer, c)
     _check_parameters(layer, shape)
     return (p, q, layer.channels)
+
+
+def _joined_shape(layer: Layer, *inputs: Shape) -> Shape:
+    """Of a sum, the shape of its summands; of a concatenation, all their channels."""
+    texts = [f"'{name}' is {list(size)}" for name, size in zip(layer.inputs, inputs)]
+    if layer.kind == "add" and (len(inputs) != 2 or inputs[0] != inputs[1]):
+        raise ShapeError(layer.name, "both inputs must have one shape", " and ".join(texts), "inputs")
+    if len({shape[:2] for shape in inputs}) > 1 or len(inputs) < 2:
+        problem = "needs two or more inputs of one height and width"
+        raise ShapeError(layer.name, problem, ", ".join(texts), "inputs")
+    h, w, c = inputs[0]
+    return (h, w, sum(shape[2] for shape in inputs) if layer.kind == "concat" else c)
+
+
+def _check_function(layer: Layer) -> None:
+    """A pointwise function has finite results, and a range with values in it."""
+    low, high = layer.limits
+    if not low <= high or low == np.inf or high == -np.inf:
+        raise ShapeError(layer.name, f"clips from {low:g} to {high:g}", "the first must not be above the second", "low")
+    if not np.isfinite(layer.slope) or ("hard_sigmoid" in (layer.kind, layer.activation) and layer.slope <= 0):
+        hint = "hard_sigmoid needs one above 0; 0.2 and 1/6 are usual"
+        raise ShapeError(layer.name, f"the slope cannot be {layer.slope:g}", hint, "slope")
 
 
 def infer_shapes(graph: Graph) -> dict[str, Shape]:

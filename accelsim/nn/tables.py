@@ -1,4 +1,5 @@
-"""The integer forms of what is not a sum of products: functions as tables, clamps, additions, normalisation."""
+"""The integer forms of what is not a sum of products: functions as tables, clamps, additions, concatenations,
+normalisation."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.nn.forward import lrn_factor, pointwise
-from accelsim.nn.graph import Norm, QAdd, QLrn, Tensor
+from accelsim.nn.functions import Function, Limits, Norm, lrn_factor
+from accelsim.nn.graph import QAdd, QConcat, QLrn, Tensor
 from accelsim.nn.windows import band_sum
 from accelsim.numerics import INT8_MAX, INT8_MIN
 
@@ -17,20 +18,23 @@ ADD_SCALE = 2.0**22  # of the larger factor: the sum of two products of int8 sta
 VALUES = np.arange(INT8_MIN, INT8_MAX + 1)
 
 
-def table_for(kind: str, source: Tensor, result: Tensor) -> NDArray[np.int8]:
+def table_for(function: Function, source: Tensor, result: Tensor) -> NDArray[np.int8]:
     """int8 (256,): entry x + 128 is the function of int8 value x, computed in float64 and rounded once."""
     real = (VALUES - source.zero) * np.float64(source.scale)
-    wanted = np.rint(pointwise(kind, real) / np.float64(result.scale)) + result.zero
+    wanted = np.rint(function(real) / np.float64(result.scale)) + result.zero
     return np.clip(wanted, INT8_MIN, INT8_MAX).astype(np.int8)
 
 
-def clamp_limits(kinds: Sequence[str], result: Tensor) -> tuple[int, int]:
-    """(lo, hi) of a requantisation to ``result`` that also does the given ones of ``shapes.CLAMPS``."""
-    low = result.zero if kinds else INT8_MIN
-    if "relu6" not in kinds:
-        return low, INT8_MAX
-    six = np.rint(6 / np.float64(result.scale)) + result.zero
-    return low, int(np.clip(six, low, INT8_MAX))
+def clamp_limits(clamps: Sequence[Limits], result: Tensor) -> tuple[int, int]:
+    """(lo, hi) of a requantisation to ``result`` that also cuts off at ``clamps``, one after the other.
+
+    Rounding keeps order, so cutting off what was rounded gives the same as rounding what was cut off.
+    """
+    low, high = INT8_MIN, INT8_MAX
+    for clamp in clamps:
+        ends = np.rint(np.asarray(clamp) / np.float64(result.scale)) + result.zero
+        low, high = (int(np.clip(end, *np.clip(ends, INT8_MIN, INT8_MAX))) for end in (low, high))
+    return low, high
 
 
 def add_layer(name: str, summands: tuple[Tensor, Tensor], result: Tensor, limits: tuple[int, int]) -> QAdd:
@@ -43,6 +47,13 @@ def add_layer(name: str, summands: tuple[Tensor, Tensor], result: Tensor, limits
         factors=(first, second), bias=-(summands[0].zero * first + summands[1].zero * second),
         scale=np.float32(larger / ADD_SCALE / np.float64(result.scale)), lo=limits[0], hi=limits[1],
     )  # fmt: skip
+
+
+def concat_layer(name: str, parts: Sequence[Tensor], result: Tensor) -> QConcat:
+    """The channels of ``parts`` side by side, each brought to the scale and zero point of ``result``."""
+    scales = [np.float32(np.float64(tensor.scale) / np.float64(result.scale)) for tensor in parts]
+    names = tuple(tensor.name for tensor in parts)
+    return QConcat(name=name, kind="concat", inputs=names, output=result.name, scales=tuple(scales))
 
 
 def lrn_layer(name: str, norm: Norm, source: Tensor, result: Tensor, seen: NDArray[np.int8]) -> QLrn:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from accelsim.errors import GraphError
 from accelsim.nn.dataset import as_float32, read_arrays
+from accelsim.nn.functions import CLAMPS, POINTWISE
 from accelsim.nn.graph import Draw, Graph, Layer
-from accelsim.nn.shapes import CLAMPS, Shape, infer_shapes, parameter_shapes
+from accelsim.nn.shapes import Shape, infer_shapes, parameter_shapes
 from accelsim.spelling import suggest
 
 Array = NDArray[np.float32]
@@ -23,9 +24,13 @@ BLOCK = 1 << 18  # weights that are made, used and quantised at a time, while th
 SPREAD = 0.4  # of the logarithm of a channel's weights
 BIAS = 0.1
 INPUT_POWER = 1 / 3  # mean square of what is uniform in -1..1
-KEPT_POWER = {"relu": 0.5, "relu6": 0.5, "tanh": 0.4, "sigmoid": 0.3}
+KEPT_POWER = {
+    "relu": 0.5, "relu6": 0.5, "clip": 1.0, "tanh": 0.4, "sigmoid": 0.3, "leaky_relu": 0.5, "hard_swish": 0.33,
+    "hard_sigmoid": 0.3,
+}  # fmt: skip
 """About what a function leaves of the mean square of a symmetric value around 1."""
-POSITIVE = (*CLAMPS, "sigmoid")
+SYMMETRIC = ("tanh", "clip")
+"""Functions whose values are about as often below 0 as above, if what they read is."""
 
 
 def file_weights(graph: Graph, path: Path) -> tuple[Graph, list[tuple[str, str, str]]]:
@@ -76,6 +81,8 @@ def random_weights(graph: Graph, seed: int) -> Graph:
     layers = []
     for layer in graph.layers:
         result = sum(power[name] for name in layer.inputs)
+        if layer.kind == "concat":
+            result = sum(power[name] * shapes[name][2] for name in layer.inputs) / shapes[layer.name][2]
         expected, _ = parameter_shapes(layer, shapes[layer.input])
         if expected:
             deviation = (prod(expected[1:]) * result) ** -0.5
@@ -85,7 +92,7 @@ def random_weights(graph: Graph, seed: int) -> Graph:
         around_zero = bool(expected) or symmetric.issuperset(layer.inputs)
         if function in KEPT_POWER and (around_zero or function not in CLAMPS):
             result *= KEPT_POWER[function]
-        if around_zero and function not in POSITIVE:
+        if around_zero and (function not in POINTWISE or function in SYMMETRIC):
             symmetric.add(layer.name)
         power[layer.name] = result
         layers.append(layer)

@@ -70,7 +70,7 @@ def test_counts_of_networks_with_several_inputs_and_outputs(case):
 
 
 def test_what_is_added_to_itself_is_read_once():
-    graph = quantized(Layer(name="s", kind="add", input="x", addend="x"))
+    graph = quantized(Layer(name="s", kind="add", input="x", others=("x",)))
     assert layer_facts(graph, 2)[0].input_bytes == network_facts(graph, 2).input_bytes == 2 * 8 * 8 * 3
 
 

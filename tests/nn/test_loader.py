@@ -164,12 +164,12 @@ layers:
     assert mistakes(path) == [
         "net.yaml:2:16: input.shape: must have at least 3 elements, got 2",
         "net.yaml:3:1: sead: unknown key (did you mean 'seed'? allowed: schema, name, input, inputs, layers, outputs, weights, dataset, calibration, classes, seed)",
-        "net.yaml:5:21: layers[0].kind: 'convv' is not allowed (did you mean 'conv'? allowed: conv, fc, gemm, maxpool, avgpool, add, lrn, relu, relu6, tanh, sigmoid, flatten, ...)",
+        "net.yaml:5:21: layers[0].kind: 'convv' is not allowed (did you mean 'conv'? allowed: conv, fc, gemm, maxpool, avgpool, add, concat, lrn, relu, relu6, tanh, sigmoid, ...)",
         "net.yaml:6:37: layers[1].channels: must be at least 1, got -3",
         "net.yaml:6:52: layers[1].strid: unknown key (did you mean 'stride'? allowed: name, input, kind, channels, kernel, stride, padding, dilation, groups, activation)",
         "net.yaml:7:38: layers[2].kernel: expected a whole number from 1 to 65536, [height, width] or the word global, got [2, 2, 2]",
         "net.yaml:7:58: layers[2].padding: expected a whole number from 0 to 65536, [height, width], [top, bottom, left, right] or the word same, got big",
-        "net.yaml:8:50: layers[3].activation: 'rellu' is not allowed (did you mean 'relu'? allowed: relu, relu6, tanh, sigmoid)",
+        "net.yaml:8:50: layers[3].activation: 'rellu' is not allowed (did you mean 'relu'? allowed: relu, relu6, tanh, sigmoid, hard_swish)",
         "net.yaml:9:12: layers[4].name: expected letters, digits, _ and -, got 'e/f'",
         "net.yaml:11:5: layers[6].kind: is missing",
     ]  # fmt: skip

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from accelsim.errors import GraphError
 from accelsim.nn import golden
 from accelsim.nn.forward import forward
+from accelsim.nn.functions import POINTWISE, Function
 from accelsim.nn.graph import Graph, Layer, QConv, QLut, Tensor
 from accelsim.nn.loader import random_inputs
 from accelsim.nn.quantize import quantize
@@ -127,14 +128,31 @@ def test_an_activation_becomes_a_table_behind_its_own_quantisation(kind):
     np.testing.assert_allclose(reached, ends, rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["relu", "tanh", "sigmoid"])
+FUNCTIONS = {
+    "relu": lambda x: max(x, 0.0),
+    "relu6": lambda x: min(max(x, 0.0), 6.0),
+    "clip": lambda x: min(max(x, -0.4), 0.7),
+    "tanh": math.tanh,
+    "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
+    "leaky_relu": lambda x: x if x > 0 else x * 0.125,
+    "hard_swish": lambda x: 0.0 if x < -3 else x if x > 3 else x * (x + 3) / 6,
+    "hard_sigmoid": lambda x: 0.0 if x < -4 else 1.0 if x > 4 else (x + 4) / 8,
+}
+"""Each kind in plain Python, with the slope 1/8 and the limits -0.4 and 0.7."""
+
+
+def test_every_function_has_an_oracle():
+    assert tuple(sorted(FUNCTIONS)) == tuple(sorted(POINTWISE))
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
 def test_tables_are_the_function_rounded_once(kind):
     source = Tensor(name="s", shape=(1, 1, 1), scale=np.float32(0.03), zero=-11)
     result = Tensor(name="r", shape=(1, 1, 1), scale=np.float32(1 / 127), zero=-5)
-    table = table_for(kind, source, result)
+    table = table_for(Function(kind, 0.125, (-0.4, 0.7)), source, result)
     for q in range(-128, 128):
         x = (q + 11) * float(np.float32(0.03))
-        y = {"relu": max(x, 0.0), "tanh": math.tanh(x), "sigmoid": 1 / (1 + math.exp(-x))}[kind]
+        y = FUNCTIONS[kind](x)
         assert table[q + 128] == min(max(round(y / float(np.float32(1 / 127))) - 5, -128), 127)
 
 

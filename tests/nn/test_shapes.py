@@ -93,7 +93,7 @@ POOL = Layer(name="p", kind="maxpool", input="x", kernel=(2, 2), stride=(1, 1), 
         ([dataclasses.replace(CONV, input="y")], "a: its input 'y' is not an earlier layer"),
         ([Layer(name="s", kind="softmax", input="x"), CONV], "s: softmax runs on the host and can only be the last layer"),
         ([CONV, dataclasses.replace(CONV, name="b")], "a: no layer uses its output (only the last layer is an output, unless `outputs` names others)"),
-        ([dataclasses.replace(CONV, kind="lstm")], "a: unknown kind 'lstm' (one of conv, fc, gemm, maxpool, avgpool, add, lrn, relu, relu6, tanh, sigmoid, flatten, softmax)"),
+        ([dataclasses.replace(CONV, kind="lstm")], "a: unknown kind 'lstm' (one of conv, fc, gemm, maxpool, avgpool, add, concat, lrn, relu, relu6, clip, tanh, sigmoid, leaky_relu, hard_swish, hard_sigmoid, flatten, softmax)"),
     ],
 )  # fmt: skip
 def test_impossible_layers_name_the_layer_and_the_numbers(layers, text):

@@ -16,7 +16,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "workloads.md").read_text(encoding=
 MODELS = [
     schema.WorkloadFile, schema.InputKeys, schema.DatasetKeys, schema.CalibrationKeys, schema.NamedKeys,
     schema.LayerKeys, schema.ConvKeys, schema.FcKeys, schema.GemmKeys, schema.PoolKeys, schema.AvgPoolKeys,
-    schema.AddKeys, schema.LrnKeys,
+    schema.AddKeys, schema.ConcatKeys, schema.LrnKeys, schema.LeakyReluKeys, schema.HardSigmoidKeys, schema.ClipKeys,
 ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.nn.graph import QAdd, QConv, QGraph, QLrn, QLut, QPool, QReshape, QSoftmax, Tensor, sources
+from accelsim.nn.graph import QAdd, QConcat, QConv, QGraph, QLrn, QLut, QPool, QReshape, QSoftmax, Tensor, sources
 
 
 def wrap(value: int) -> int:
@@ -67,6 +67,8 @@ def one_image(layer, image, *more):
     """
     if isinstance(layer, QAdd):
         return add(layer, image, *more)
+    if isinstance(layer, QConcat):
+        return concat(image, *more)
     source, result = more
     if isinstance(layer, QLrn):
         return lrn(layer, image, source, result)
@@ -144,6 +146,19 @@ def add(layer: QAdd, first, second, a: Tensor, b: Tensor, result: Tensor):
         ]
         for row, others in zip(first, second)
     ]
+
+
+def concat(*images_and_tensors):
+    """Images, one for each input, then the inputs' tensors and the output's; scales are worked out again."""
+    *images, result = images_and_tensors
+    images, tensors = images[: len(images) // 2], images[len(images) // 2 :]
+    out = [[[] for _ in row] for row in images[0]]
+    for image, tensor in zip(images, tensors):
+        scale = float(to_float32(Fraction(float(tensor.scale)) / Fraction(float(result.scale))))
+        for y, row in enumerate(image):
+            for x, pixel in enumerate(row):
+                out[y][x] += [requantize(v, -tensor.zero, scale, result.zero, -128, 127) for v in pixel]
+    return out
 
 
 def lrn(layer: QLrn, image, source: Tensor, result: Tensor):
