@@ -71,7 +71,8 @@ ALLOWED = {
 LIBRARIES = {
     "simpy": {"hw"},
     "yaml": {"yamlio"},
-    "pydantic": {"validation", "machine_schema", "energy_schema", "nn/schema", "dse/schema"},
+    "pydantic": {"validation", "machine_schema", "energy_schema", "nn/schema", "nn/schema_values",
+                 "dse/schema"},
     "click": {"cli"},
     "rich": {"cli/tables"},
     "matplotlib": {"plots"},
