@@ -25,13 +25,14 @@ from accelsim.nn.dataset import read_arrays
 from accelsim.perfetto import trace_bytes, trace_text
 from accelsim.report import TABLE_HEADER, table
 from accelsim.trace import Trace
+from accelsim.views import Views
 
 REPORT, MACHINE, PROGRAM, OUTPUTS = FILES = ("report.json", "machine.yaml", "program.npz", "outputs.npz")
 """What :meth:`Result.save` writes."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Result:
+class Result(Views):
     """One run of a network on a machine.
 
     ``outputs`` holds every int8 output tensor by name, (batch, h, w, c), and, when the network ends in softmax,
@@ -99,10 +100,11 @@ class Result:
     def load(cls, folder: str | Path) -> Result:
         """The result that :meth:`save` wrote; ``trace``, ``labels`` and ``mismatch`` are not saved and are None.
 
-        Raises ConfigError for a file that is missing, damaged or of another run.
+        What needs the trace simulates the time again. Raises ConfigError for a file that is missing, damaged or of
+        another run.
         """
         source = Path(folder)
-        report = _read_report(source / REPORT)
+        report = read_report(source / REPORT)
         if not (source / MACHINE).is_file():
             raise ConfigError(str(source / MACHINE), "", "the file does not exist")
         arch, program = load_arch(source / MACHINE), load_program(source / PROGRAM)
@@ -125,11 +127,11 @@ class Result:
 
         Raises ConfigError when no time was simulated, or the file cannot be written.
         """
-        if self.trace is None:
+        if self.report["totals"]["cycles"] is None:
             raise ConfigError(str(path), "", "no time was simulated, so there is no trace", "use level cycle")
         text = trace_text(
             self.program,
-            self.trace,
+            self.timed,
             self.arch,
             title=self.report["workload"],
             version=self.report["accelsim"],
@@ -161,7 +163,8 @@ def _move_files(source: Path, target: Path) -> None:
             (target / name).unlink(missing_ok=True)
 
 
-def _read_report(path: Path) -> dict[str, Any]:
+def read_report(path: Path) -> dict[str, Any]:
+    """A report that was saved as JSON. Raises ConfigError."""
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

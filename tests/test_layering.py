@@ -52,17 +52,18 @@ ALLOWED = {
     "report": {"actions", "arch", "cyclesplit", "energy_report", "isa.protocol", "trace", "verdict"},
     "execution": {"arch", "errors", "hw", "isa", "nn.dataset", "nn.feeds", "nn.graph", "nn.scales",
                   "spelling", "trace"},
-    "result": {"arch", "errors", "isa", "machine_file", "nn.dataset", "perfetto", "report", "trace"},
+    "views": {"arch", "errors", "execution", "isa", "plots", "trace"},
+    "result": {"arch", "errors", "isa", "machine_file", "nn.dataset", "perfetto", "report", "trace", "views"},
     "job": {"actions", "arch", "cache", "compiler", "energy", "errors", "execution", "hw", "isa", "nn", "prepared",
             "report", "result", "trace"},
     "runner": {"arch", "bundled", "cache", "compiler", "errors", "execution", "isa", "job", "machine_file", "nn",
                "result"},
-    "plots": set(),
+    "plots": {"plots", "arch", "cyclesplit", "errors", "isa", "occupancy", "trace"},
     "dse": {"dse", "arch", "area", "bundled", "cache", "compiler", "dram_arch", "errors", "execution", "job",
             "machine_file", "machine_schema", "nn", "plots", "prepared", "spelling", "units", "validation", "yamlio"},
     "cli": {"cli", "arch", "bundled", "cache", "cacti", "dse", "energy_arch", "energy_report", "energy_table", "errors",
-            "isa", "machine_file", "machine_schema", "nn", "perfetto", "report", "result", "runner", "spelling",
-            "trace"},
+            "isa", "machine_file", "machine_schema", "nn", "perfetto", "plots", "report", "result", "runner",
+            "spelling", "trace"},
     "__main__": {"cli"},
     "__init__": {"arch", "dse", "machine_file", "nn", "report", "result", "runner"},
 }  # fmt: skip
@@ -78,7 +79,7 @@ LIBRARIES = {
     "matplotlib": {"plots"},
     "numpy": {"numerics", "isa", "nn", "timing", "cyclesplit", "trace", "hw", "compiler", "report", "result",
               "execution", "job", "prepared", "runner", "cli", "verdict", "occupancy", "perfetto", "actions",
-              "energy", "power", "dse/explore"},
+              "energy", "power", "dse/explore", "plots"},
 }  # fmt: skip
 """Third-party libraries and the only modules or packages that may import them."""
 

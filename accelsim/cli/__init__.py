@@ -15,6 +15,7 @@ from accelsim.cli.caches import cache_commands
 from accelsim.cli.energy import energy
 from accelsim.cli.imports import import_files
 from accelsim.cli.info import list_files, schema
+from accelsim.cli.plot import plot
 from accelsim.cli.programs import assemble, check, compile_program, disassemble, execute
 from accelsim.cli.results import results
 from accelsim.cli.run import run
@@ -38,7 +39,7 @@ def main(debug: bool) -> None:
 
 
 _COMMANDS = (
-    run, sweep, results, compile_program, execute, assemble, disassemble, check, energy, list_files, schema,
+    run, sweep, results, plot, compile_program, execute, assemble, disassemble, check, energy, list_files, schema,
     import_files, cache_commands,
 )  # fmt: skip
 for _command in _COMMANDS:

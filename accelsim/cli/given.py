@@ -1,0 +1,36 @@
+"""RESULT arguments: the folder of ``run --out``, or the file of ``run --json`` where a report is enough."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelsim.errors import ConfigError
+
+if TYPE_CHECKING:
+    from accelsim.result import Result
+
+_HOW = "write one with `accelsim run WORKLOAD --out DIR`"
+
+
+def load_report(path: str) -> dict[str, Any]:
+    """The report of a result. Raises ConfigError."""
+    from accelsim.result import REPORT, read_report
+
+    _check_there(path)
+    return read_report(Path(path) / REPORT if Path(path).is_dir() else Path(path))
+
+
+def load_result(path: str) -> Result:
+    """A whole result. Raises ConfigError."""
+    from accelsim.result import Result
+
+    _check_there(path)
+    if not Path(path).is_dir():
+        raise ConfigError(path, "", "needs the folder of a result, with its program", _HOW)
+    return Result.load(path)
+
+
+def _check_there(path: str) -> None:
+    if not Path(path).exists():
+        raise ConfigError(path, "", "there is no such result", _HOW)
