@@ -6,7 +6,9 @@ Activations get one scale and zero point per tensor, weights one symmetric scale
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,24 +16,27 @@ from numpy.typing import NDArray
 from accelsim.errors import GraphError
 from accelsim.nn.feeds import Feeds, by_name
 from accelsim.nn.forward import evaluate, pre_name
-from accelsim.nn.functions import CLAMPS, POINTWISE, Function
-from accelsim.nn.graph import Graph, Layer, QConv, QGraph, QLayer, QLut, QPool, QReshape, QSoftmax, Tensor
+from accelsim.nn.functions import CLAMPS, POINTWISE, Function, Limits
+from accelsim.nn.graph import Graph, Layer, QConcat, QConv, QGraph, QLayer, QLut, QPool, QReshape, QSoftmax, Tensor
+from accelsim.nn.ranges import METHODS, find_range
 from accelsim.nn.scales import FIXED_RANGES, QuantizedWeights, quantize_values, quantize_weights, tensor_for
 from accelsim.nn.shapes import WEIGHTED, Shape, infer_shapes, parameter_shapes
+from accelsim.nn.sharing import keeps_quantisation, towards_concat
 from accelsim.nn.tables import add_layer, clamp_limits, concat_layer, lrn_layer, table_for
 from accelsim.nn.weights import parameter_blocks
 from accelsim.numerics import INT8_MAX, INT8_MIN
 
-METHODS = ("max", "percentile")
-TAIL_PERCENT = 0.01  # `percentile` cuts this share off each end
+Maker: TypeAlias = Callable[[Tensor], QLayer]
+"""Makes a layer for the tensor that it computes."""
 
 
 def quantize(graph: Graph, calibration: Feeds, method: str = "max") -> QGraph:
     """Quantise ``graph`` with ranges observed on ``calibration``: float32 (n, h, w, c), or such arrays by input name.
 
-    ``method`` is ``max`` (the observed extremes) or ``percentile`` (0.01 % cut off each end). Layers are computed and
-    quantised one after the other, and neither float weights nor values are kept longer than needed. Raises
-    GraphError for an impossible graph, missing or non-finite weights, or calibration inputs that do not fit.
+    ``method`` is one of ``ranges.METHODS``. Layers are computed and quantised one after the other, and neither float
+    weights nor values are kept longer than needed. What only a concatenation reads takes the quantisation of its
+    result. Raises GraphError for an impossible graph, missing or non-finite weights, or calibration inputs that do not
+    fit.
     """
     if method not in METHODS:
         raise ValueError(f"unknown calibration method '{method}': one of {', '.join(METHODS)}")
@@ -78,9 +83,11 @@ class _Builder:
     layers: list[QLayer] = field(default_factory=list)
     rows: dict[str, tuple[str, str]] = field(default_factory=dict)
     produced: dict[str, str] = field(default_factory=dict)  # file layer or input -> tensor
+    makers: dict[str, tuple[int, Maker]] = field(default_factory=dict)  # of tensors that may yet change; see adopt
 
     def __post_init__(self) -> None:
         self.done = _last_readers(self.graph)
+        self.flexible = towards_concat(self.graph)
 
     def start(self, name: str, values: NDArray[np.float32]) -> None:
         """A network input."""
@@ -95,12 +102,7 @@ class _Builder:
 
     def calibrated(self, name: str, values: NDArray[np.float32]) -> Tensor:
         """A tensor with the range of float ``values``, which the calibration saw."""
-        low, high = values.min(), values.max()
-        if not (np.isfinite(low) and np.isfinite(high)):
-            raise GraphError(name, "calibration gives values that are not finite")
-        if self.method == "percentile":
-            low, high = np.percentile(values, [TAIL_PERCENT, 100 - TAIL_PERCENT])
-        return self.put(tensor_for(name, values.shape[1:], low, high))
+        return self.put(tensor_for(name, values.shape[1:], *find_range(name, values, self.method)))
 
     def put(self, tensor: Tensor) -> Tensor:
         self.tensors[tensor.name] = tensor
@@ -108,8 +110,31 @@ class _Builder:
 
     def keep(self, layer: Layer, source: Tensor) -> Tensor:
         """The tensor of a layer that does not change its input's quantisation."""
-        shape = self.shapes[layer.name]
-        return self.put(Tensor(name=layer.name, shape=shape, scale=source.scale, zero=source.zero))
+        return self.put(replace(source, name=layer.name, shape=self.shapes[layer.name]))
+
+    def make(self, result: Tensor, maker: Maker) -> None:
+        """Add the layer that computes ``result``."""
+        if result.name in self.flexible:
+            self.makers[result.name] = len(self.layers), maker
+        self.layers.append(maker(result))
+
+    def adopt(self, name: str, model: Tensor) -> None:
+        """Give a tensor the quantisation of ``model``, which is all that becomes of it; see ``sharing``."""
+        if name not in self.flexible:
+            return
+        index, maker = self.makers.get(name, (-1, None))
+        layer = self.layers[index] if maker else None
+        if layer and keeps_quantisation(layer):
+            self.adopt(layer.input, model)
+            source = self.tensors[layer.input]
+            if (source.scale, source.zero) != (model.scale, model.zero):
+                return  # others read what it reads
+        changed = self.put(replace(self.tensors[name], scale=model.scale, zero=model.zero))
+        if isinstance(layer, QConcat):
+            for part in layer.inputs:
+                self.adopt(part, model)
+        if maker:
+            self.layers[index] = maker(changed)
 
     def add(self, layer: Layer, clamp: Layer | None) -> None:
         """Quantise ``layer``, and ``clamp``, the relu or relu6 that is done with it."""
@@ -129,11 +154,9 @@ class _Builder:
                 assert weights is not None
                 value = self.add_conv(layer, source, weights, value, clamp)
             case "add":
-                value, result, limits = self.clamped(layer, value, clamp)
-                a, b = self.sources(layer)
-                self.layers.append(add_layer(layer.name, (a, b), result, limits))
+                value = self.add_sum(layer, value, clamp)
             case "concat":
-                self.layers.append(concat_layer(layer.name, self.sources(layer), self.joined(layer, value)))
+                self.add_concat(layer, value)
             case "lrn":
                 self.add_lrn(layer, source, value)
             case "maxpool" | "avgpool":
@@ -141,10 +164,8 @@ class _Builder:
             case kind if kind in POINTWISE:
                 self.add_table(layer.name, layer.function, source, layer.name, value)
             case "flatten":
-                self.keep(layer, source)
-                self.layers.append(
-                    QReshape(name=layer.name, kind="flatten", input=source.name, output=layer.name)
-                )
+                flatten = QReshape(name=layer.name, kind="flatten", input=source.name, output=layer.name)
+                self.make(self.keep(layer, source), lambda _: flatten)
             case _:
                 self.layers.append(QSoftmax(name=layer.name, kind="softmax", input=source.name))
         self.values[clamp.name if clamp else layer.name] = value
@@ -163,20 +184,29 @@ class _Builder:
     def sources(self, layer: Layer) -> tuple[Tensor, ...]:
         return tuple(self.tensors[self.produced[name]] for name in layer.inputs)
 
-    def joined(self, layer: Layer, value: NDArray[np.float32]) -> Tensor:
-        """The tensor of a concatenation, of float ``value``."""
-        return self.calibrated(layer.name, value)
-
     def clamped(
         self, layer: Layer, value: NDArray[np.float32], clamp: Layer | None
-    ) -> tuple[NDArray[np.float32], Tensor, tuple[int, int]]:
-        """The value behind the clamps that requantisation does, its tensor, and the limits (lo, hi) that do them."""
+    ) -> tuple[NDArray[np.float32], Tensor, list[Limits]]:
+        """The value behind the clamps that requantisation does, its tensor, and those clamps."""
         limits = [host.function.clamp for host in (layer, clamp) if host]
         clamps = [ends for ends in limits if ends]
         for ends in clamps:
             value = np.clip(value, *ends)
-        result = self.calibrated(self.produced[layer.name], value)
-        return value, result, clamp_limits(clamps, result)
+        return value, self.calibrated(self.produced[layer.name], value), clamps
+
+    def add_sum(
+        self, layer: Layer, value: NDArray[np.float32], clamp: Layer | None
+    ) -> NDArray[np.float32]:
+        value, tensor, clamps = self.clamped(layer, value, clamp)
+        a, b = self.sources(layer)
+        self.make(tensor, lambda result: add_layer(layer.name, (a, b), result, clamp_limits(clamps, result)))
+        return value
+
+    def add_concat(self, layer: Layer, value: NDArray[np.float32]) -> None:
+        tensor = self.calibrated(layer.name, value)
+        for part in self.sources(layer):
+            self.adopt(part.name, tensor)
+        self.make(tensor, lambda result: concat_layer(layer.name, self.sources(layer), result))
 
     def add_conv(
         self,
@@ -188,10 +218,11 @@ class _Builder:
     ) -> NDArray[np.float32]:
         """The weighted layer and its table, if it has one; returns the float value behind them."""
         table = layer.activation if layer.activation not in ("", *CLAMPS) else ""
+        clamps: list[Limits] = []
         if table:
-            result, limits = self.calibrated(pre_name(layer.name), value), (INT8_MIN, INT8_MAX)
+            tensor = self.calibrated(pre_name(layer.name), value)
         else:
-            value, result, limits = self.clamped(layer, value, clamp)
+            value, tensor, clamps = self.clamped(layer, value, clamp)
         quantized, int_bias, sw = weights
         kernel = source.shape if layer.kind == "fc" else (1, 1, source.shape[2])
         if layer.kind != "conv":
@@ -199,48 +230,50 @@ class _Builder:
         depthwise = 1 < layer.groups == layer.channels == source.shape[2]
         kind = "depthwise" if depthwise else layer.kind
         self.rows[layer.name] = (kind, layer.name)
-        self.layers.append(
-            QConv(
-                name=layer.name, kind=kind, input=source.name, output=result.name, weights=quantized,
-                bias=int_bias, scale=(source.scale * sw).astype(np.float32) / result.scale,
-                stride=layer.stride, pads=layer.pads, dilation=layer.dilation, groups=layer.groups,
-                lo=limits[0], hi=limits[1],
-            )
-        )  # fmt: skip
+
+        def maker(result: Tensor) -> QConv:
+            lo, hi = clamp_limits(clamps, result)
+            return QConv(
+                name=layer.name, kind=kind, input=source.name, output=result.name, weights=quantized, bias=int_bias,
+                scale=(source.scale * sw).astype(np.float32) / result.scale, stride=layer.stride, pads=layer.pads,
+                dilation=layer.dilation, groups=layer.groups, lo=lo, hi=hi,
+            )  # fmt: skip
+
+        self.make(tensor, maker)
         if table:
             value = layer.function(value)
-            self.add_table(f"{layer.name}.{table}", layer.function, result, layer.name, value)
+            self.add_table(f"{layer.name}.{table}", layer.function, tensor, layer.name, value)
         return value
 
     def add_lrn(self, layer: Layer, source: Tensor, value: NDArray[np.float32]) -> None:
         assert layer.norm is not None
-        x = quantize_values(self.values[layer.input], source)
-        result = self.calibrated(layer.name, value)
-        self.layers.append(lrn_layer(layer.name, layer.norm, source, result, x))
+        norm, x = layer.norm, quantize_values(self.values[layer.input], source)
+        tensor = self.calibrated(layer.name, value)
+        self.make(tensor, lambda result: lrn_layer(layer.name, norm, source, result, x))
 
     def add_pool(self, layer: Layer, source: Tensor, value: NDArray[np.float32]) -> None:
-        if layer.kind == "maxpool":
-            self.keep(layer, source)
-        else:
-            self.calibrated(layer.name, value)
-        self.layers.append(
-            QPool(
-                name=layer.name, kind=layer.kind, input=source.name, output=layer.name, kernel=layer.kernel,
-                stride=layer.stride, pads=layer.pads, count_include_pad=layer.count_include_pad,
-                lo=INT8_MIN, hi=INT8_MAX,
-            )
+        tensor = self.keep(layer, source) if layer.kind == "maxpool" else self.calibrated(layer.name, value)
+        pool = QPool(
+            name=layer.name, kind=layer.kind, input=source.name, output=layer.name, kernel=layer.kernel,
+            stride=layer.stride, pads=layer.pads, count_include_pad=layer.count_include_pad,
+            lo=INT8_MIN, hi=INT8_MAX,
         )  # fmt: skip
+        self.make(tensor, lambda _: pool)
 
     def add_table(
         self, name: str, function: Function, source: Tensor, output: str, value: NDArray[np.float32]
     ) -> None:
         if function.kind in FIXED_RANGES:
             scale, zero = FIXED_RANGES[function.kind]
-            result = self.put(Tensor(name=output, shape=source.shape, scale=scale, zero=zero))
+            tensor = self.put(Tensor(name=output, shape=source.shape, scale=scale, zero=zero))
         else:
-            result = self.calibrated(output, value)
-        table = table_for(function, source, result)
-        self.layers.append(QLut(name=name, kind=function.kind, input=source.name, output=output, table=table))
+            tensor = self.calibrated(output, value)
+
+        def maker(result: Tensor) -> QLut:
+            table = table_for(function, source, result)
+            return QLut(name=name, kind=function.kind, input=source.name, output=output, table=table)
+
+        self.make(tensor, maker)
 
     def finish(self) -> QGraph:
         if all(isinstance(layer, QReshape | QSoftmax) for layer in self.layers):

@@ -216,8 +216,10 @@ class DatasetKeys(FileModel):
 class CalibrationKeys(FileModel):
     """What the activation ranges are measured on."""
 
-    method: Literal["max", "percentile"] = Field(
-        "max", description="`max`: observed extremes; `percentile`: 0.01 % cut off each end"
+    method: Literal["max", "percentile", "mse"] = Field(
+        "max",
+        description="`max`: observed extremes; `percentile`: 0.01 % cut off each end; `mse`: the range with the least "
+        "mean square error",
     )
     images: Size | None = Field(
         None,
