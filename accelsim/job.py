@@ -110,9 +110,10 @@ def prices_of(machine: Arch) -> Prices:
 
 @dataclass(slots=True)
 class Job:
-    """One network on one machine."""
+    """One network on one machine; ``given`` is the workload as it was named."""
 
     network: Network
+    given: str
     machine: Arch
     batch: int
     objective: str
@@ -193,7 +194,8 @@ class Job:
             liveness=alive,
             actions=count_actions(program.instructions, self.machine),
             options={
-                "batch": self.batch, "level": level, "timing_only": timing_only, "objective": self.objective
+                "workload": self.given, "batch": self.batch, "level": level, "timing_only": timing_only,
+                "objective": self.objective,
             },
         )  # fmt: skip
 

@@ -60,7 +60,7 @@ def run(
     network = open_network(workload)
     feeds = network.feeds(batch or 1) if input is None else given_feeds(input, network.graph.inputs, batch)
     size = len(feeds[network.graph.inputs[0][0]])
-    job = Job(network, machine, size, objective, Cache() if cache else None, clock)
+    job = Job(network, str(workload), machine, size, objective, Cache() if cache else None, clock)
     if timing_only:
         return job.time(level)
     return job.values(feeds, level)

@@ -13,6 +13,7 @@ import click
 from accelsim.cli.base import Commands
 from accelsim.cli.caches import cache_commands
 from accelsim.cli.energy import energy
+from accelsim.cli.explain import diff, explain
 from accelsim.cli.imports import import_files
 from accelsim.cli.info import list_files, schema
 from accelsim.cli.plot import plot
@@ -39,8 +40,8 @@ def main(debug: bool) -> None:
 
 
 _COMMANDS = (
-    run, sweep, results, plot, compile_program, execute, assemble, disassemble, check, energy, list_files, schema,
-    import_files, cache_commands,
+    run, explain, diff, plot, sweep, results, compile_program, execute, assemble, disassemble, check, energy,
+    list_files, schema, import_files, cache_commands,
 )  # fmt: skip
 for _command in _COMMANDS:
     main.add_command(_command)

@@ -7,6 +7,8 @@ from fractions import Fraction
 from math import ceil
 
 from accelsim.arch import Arch
+from accelsim.compiler.aim import Aim
+from accelsim.compiler.notes import choice_lines
 from accelsim.compiler.ops import DepthwiseOp, Lowered, MatOp, Op
 from accelsim.compiler.search import Found
 from accelsim.isa.asm import format_program
@@ -15,13 +17,14 @@ from accelsim.isa.program import Program
 
 
 def report_stages(
-    observe: Callable[[str, str], None], lowered: Lowered, found: Found, program: Program, arch: Arch
+    observe: Callable[[str, str], None], lowered: Lowered, found: Found, program: Program, arch: Arch, aim: Aim
 ) -> None:
     """Call ``observe`` with the name and text of every stage."""
     observe("lower", "\n".join(f"{op.name}: {', '.join(op.inputs)} -> {op.output} {op.window}" for op in lowered.ops))
     homes = found.placement.homes.values()
     observe("place", "\n".join(f"{h.tensor}: UB {h.base}..{h.base + h.bytes}" for h in homes))
     observe("tile", "\n".join(_tile_lines(lowered, found, arch)))
+    observe("choose", "\n".join(choice_lines(lowered, found, arch, aim)))
     observe(
         "schedule",
         "\n".join(
