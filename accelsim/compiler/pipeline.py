@@ -87,7 +87,7 @@ def compile_network(
     if not time_only:
         _check(compiled.program, arch)
     if observe is not None:
-        report_stages(observe, lowered, found, compiled.program, arch)
+        report_stages(observe, lowered, found, compiled.program, arch, aim)
     return compiled
 
 

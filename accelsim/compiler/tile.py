@@ -59,6 +59,17 @@ def plan_chain(
     return found
 
 
+def best_by_packing(chain: Chain, lowered: Lowered, arch: Arch, room: Room, aim: Aim) -> dict[str, float]:
+    """The cost of the cheapest plan of a chain's first operation, matrix work, with each packing; cheapest first."""
+    best: dict[str, float] = {}
+    head = chain.ops[0]
+    assert isinstance(head, MatOp)
+    for plan, rank in _Search(chain, lowered, arch, room, WORD_CYCLES, aim).candidates():
+        if plan.packing is not None:
+            best.setdefault(plan.packing.text(head), rank.cost)
+    return best
+
+
 class Rank(NamedTuple):
     """What a plan is ranked by, its cycles in closed form, those of its busiest unit, its instructions, roughly,
     and the energy that depends on the plan."""
