@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from accelsim.arch import Arch
+from accelsim.arch import Arch, flatten
 from accelsim.cache import Cache
 from accelsim.errors import ConfigError
 from accelsim.explain import Change, Explanation, standard_changes, try_changes
 from accelsim.job import compile_for, placed
 from accelsim.runner import open_network, run
+from accelsim.spelling import suggest
 
 Progress = Callable[[str], None]
 """Told what is being done."""
@@ -44,14 +45,19 @@ def explain(
             name, arch=machine, batch=batch, objective=objective, timing_only=True, cache=cache
         ).report  # fmt: skip
 
+    changes = [*standard_changes(arch), *_own(tries or {}, arch)]
     _check_same(report, again(arch), str(name))
-    changes = [*standard_changes(arch), *_own(tries or {})]
     effects = try_changes(arch, changes, again)
     progress("asking the compiler for its choices ...")
     return Explanation(report=report, effects=effects, choices=_choices(name, arch, batch, objective, cache))
 
 
-def _own(tries: Mapping[str, Any]) -> Sequence[Change]:
+def _own(tries: Mapping[str, Any], arch: Arch) -> Sequence[Change]:
+    """Changes that somebody asked for; a machine may turn out to be impossible, but its keys must exist."""
+    known = [key for key in flatten(arch.to_dict()) if key not in ("schema", "name")]
+    for key in tries:
+        if key not in known:
+            raise ConfigError(f"--try {key}={tries[key]}", key, "unknown key", suggest(key, known))
     return [Change(name=f"{key}={value}", settings={key: value}) for key, value in tries.items()]
 
 

@@ -40,7 +40,9 @@ class Effect:
 
 
 def standard_changes(arch: Arch) -> tuple[Change, ...]:
-    """Twice the bandwidth, twice the array in both directions, twice each buffer."""
+    """Twice the bandwidth, with as many bursts under way as before and with twice as many (a port moves no more than
+    ``outstanding`` bursts in a latency); twice the array in both directions; twice each buffer.
+    """
     faster: dict[str, Any] = {"dram.bytes_per_cycle": plain(2 * arch.dram.bytes_per_cycle)}
     if arch.dram.kind == "banked":  # the device must be able to give what the port takes
         faster["dram.channels"] = 2 * arch.dram.device.channels
@@ -48,6 +50,10 @@ def standard_changes(arch: Arch) -> tuple[Change, ...]:
     rows, cols = arch.array.rows, arch.array.cols
     return (
         Change(name="2x DRAM bandwidth", settings=faster),
+        Change(
+            name="2x DRAM bandwidth and outstanding bursts",
+            settings={**faster, "dram.outstanding": 2 * arch.dram.outstanding},
+        ),
         Change(name="2x rows and columns of the array", settings={"array.rows": 2 * rows, "array.cols": 2 * cols}),
         Change(name="2x UB", settings={"ub.size": 2 * arch.ub_bytes}),
         Change(name="2x WGT", settings={"wgt.size": 2 * arch.wgt_bytes}),
@@ -91,6 +97,7 @@ class Explanation:
             if effect.cycles is not None
         ]
         best = max(saved, key=lambda pair: pair[1], default=None)
+        # Of changes that save the same the first counts: it is the smallest of its kind.
         return best if best is not None and best[1] >= max(1, WORTHWHILE * before) else None
 
     def row(self, layer: str) -> Mapping[str, Any]:

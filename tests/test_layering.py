@@ -60,7 +60,7 @@ ALLOWED = {
                "result"},
     "plots": {"plots", "arch", "cyclesplit", "errors", "isa", "occupancy", "trace"},
     "explain": {"arch", "cyclesplit", "dram_arch", "errors", "spelling"},
-    "advisor": {"arch", "cache", "errors", "explain", "job", "runner"},
+    "advisor": {"arch", "cache", "errors", "explain", "job", "runner", "spelling"},
     "compare": {"arch"},
     "dse": {"dse", "arch", "area", "bundled", "cache", "compiler", "dram_arch", "errors", "execution", "job",
             "machine_file", "machine_schema", "nn", "plots", "prepared", "spelling", "units", "validation", "yamlio"},
