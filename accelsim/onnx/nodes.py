@@ -1,0 +1,76 @@
+"""Nodes of a model: their attributes, which of them matter, and those that are known before the model runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from accelsim.onnx.files import ModelFile
+from accelsim.onnx.library import computed
+from accelsim.onnx.problems import Refusal, shown
+from accelsim.onnx.values import Node
+
+
+def read_nodes(file: ModelFile) -> list[Node]:
+    """The nodes that outputs follow from, in the order of the file."""
+    protos = list(file.model.graph.node)
+    needed = {output.name for output in file.model.graph.output}
+    live = []
+    for number in reversed(range(len(protos))):
+        proto = protos[number]
+        if needed.intersection(name for name in proto.output if name):
+            needed.update(name for name in proto.input if name)
+            live.append(_node(file, proto))
+    return live[::-1]
+
+
+def _node(file: ModelFile, proto: Any) -> Node:
+    domain = "" if proto.domain == "ai.onnx" else proto.domain
+    op = f"{domain}.{proto.op_type}" if domain else proto.op_type
+    name = proto.name or next((name for name in proto.output if name), "")
+    attributes = {attribute.name: _attribute(file, attribute) for attribute in proto.attribute}
+    label = f"{shown(name)} ({shown(proto.op_type)})"
+    return Node(label, op, tuple(proto.input), tuple(proto.output), attributes, proto)
+
+
+def _attribute(file: ModelFile, attribute: Any) -> Any:
+    value = file.onnx.helper.get_attribute_value(attribute)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def count_uses(file: ModelFile, nodes: list[Node]) -> Counter[str]:
+    """How often each value is read, by nodes or as an output."""
+    uses = Counter(name for node in nodes for name in node.inputs if name)
+    uses.update(output.name for output in file.model.graph.output)
+    return uses
+
+
+def constant_value(file: ModelFile, node: Node) -> Any:
+    """What a Constant node holds. Raises Refusal."""
+    kinds: Mapping[str, Any] = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64,
+                                "value_ints": np.int64}  # fmt: skip
+    for name, value in node.attributes.items():
+        if name == "value":
+            return file.array(value)
+        if name in kinds:
+            return np.array(value, kinds[name])
+    raise Refusal("holds no numbers", "texts and sparse tensors cannot be used")
+
+
+def folded(file: ModelFile, node: Node, inputs: list[Any]) -> list[Any]:
+    """The outputs of a node on known arrays. Raises Refusal when the library cannot compute them."""
+    if node.op == "Constant":
+        return [constant_value(file, node)]
+    try:
+        found = computed(file.onnx, node.proto, inputs, file.opsets)
+    except MemoryError:
+        raise
+    except Exception as error:
+        text = str(error).partition("\n")[0]
+        raise Refusal(f"cannot be computed from its constants: {text}") from None
+    if not all(isinstance(array, np.ndarray | np.generic) for array in found):
+        raise Refusal("gives no tensors", "sequences and optional values cannot be used")
+    return [np.asarray(array) for array in found]

@@ -1,0 +1,281 @@
+"""Operators of quantised models: QOperator's own, those of integers, and float ones between DequantizeLinear and
+QuantizeLinear."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from accelsim.nn.functions import Function
+from accelsim.nn.graph import QSoftmax
+from accelsim.numerics import INT8_MAX, INT8_MIN
+from accelsim.onnx.context import Context, title
+from accelsim.onnx.float_pointwise import limits as clip_limits
+from accelsim.onnx.float_windowed import check_softmax, counts_padding, left, pool_window, reduced, whole
+from accelsim.onnx.problems import Refusal, shown
+from accelsim.onnx.quantized import VALUES, Limits, Pending, Quant, QuantizedContext, Table
+from accelsim.onnx.quantized_layers import addition, check_fill, concatenation, pool
+from accelsim.onnx.quantized_products import PRODUCTS
+from accelsim.onnx.registry import Handler, Operator, Registry
+from accelsim.onnx.values import Node, Quantized, Value
+from accelsim.onnx.views import VIEWS
+
+_OPERATORS = Registry()
+ALL = (INT8_MIN, INT8_MAX)
+
+
+def operator(note: str, *names: str) -> Any:
+    """Registers what reads a node of a quantised model."""
+
+    def register(handler: Any) -> Handler:
+        def read(context: Context, node: Node) -> None:
+            assert isinstance(context, QuantizedContext)
+            handler(context, node)
+
+        return _OPERATORS(note, *names)(read)
+
+    return register
+
+
+@operator("one scale for the whole tensor; int8 and uint8", "QuantizeLinear")
+def quantize(context: QuantizedContext, node: Node) -> None:
+    found, quant = context.known(node.inputs[0]), context.quant(node, 1, 2)
+    if isinstance(found, Pending):
+        context.give(node, context.settle(found, quant))
+        return
+    if isinstance(found, Value) and found.host:
+        context.give(node, found)
+        return
+    value = context.value(node)
+    if not value.real:
+        raise Refusal("quantises what is quantised already")
+    known = context.quants.get(value.layer)
+    if known is None:
+        context.store(value.layer, context.shapes[value.layer], quant)
+    elif (known.scale, known.zero) != (quant.scale, quant.zero):
+        value = context.table(node, context.plain(node), quant, lambda real: real)
+    else:
+        context.quants[value.layer] = replace(known, kind=quant.kind)
+    context.give(node, replace(value, real=False))
+
+
+@operator("of activations: one scale; of constants: one for each output channel", "DequantizeLinear")
+def dequantize(context: QuantizedContext, node: Node) -> None:
+    found = context.known(node.inputs[0])
+    if isinstance(found, np.ndarray):
+        scale = context.constant(node, 1, "scale")
+        zero = context.constant(node, 2, "zero point") if node.given(2) else np.zeros((), found.dtype)
+        axis = int(node.attributes.get("axis", 1))
+        if scale.ndim > 1 or zero.size not in (1, scale.size) or node.attributes.get("block_size", 0):
+            raise Refusal("has scales for blocks of weights", "one scale, or one for each output channel, can be run")
+        if scale.size > 1 and not (-found.ndim <= axis < found.ndim and found.shape[axis] == scale.size):
+            raise Refusal(f"has {scale.size} scales, which do not fit axis {axis} of {list(found.shape)}")
+        scale, zero = (array.reshape(-1) if scale.size > 1 else array.reshape(-1)[0] for array in (scale, zero))
+        context.give(node, Quantized(found, scale, zero, axis % max(found.ndim, 1)))
+        return
+    value = context.viewed(node)
+    if value.host:
+        context.give(node, value)
+        return
+    if value.real:
+        raise Refusal(f"its input {shown(node.inputs[0])!r} is float")
+    context.give(node, replace(context.as_quantized(value, context.quant(node, 1, 2)), real=True))
+
+
+def function_of(node: Node) -> Function:
+    """The function of a pointwise operator. Raises Refusal."""
+    slope = float(node.attributes.get("alpha", 0.2 if node.op == "HardSigmoid" else 0.01))
+    if node.op == "HardSigmoid" and (slope <= 0 or abs(node.attributes.get("beta", 0.5) - 0.5) > 1e-6):
+        raise Refusal("its alpha and beta are unusual", "beta 0.5 and an alpha above 0 can be run")
+    name = node.op.removeprefix("com.microsoft.").removeprefix("QLinear")
+    kinds = {"LeakyRelu": "leaky_relu", "HardSigmoid": "hard_sigmoid", "HardSwish": "hard_swish"}
+    return Function(kinds.get(name, name.lower()), slope)
+
+
+@operator("a table of 256 entries", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid", "HardSwish")
+def function(context: QuantizedContext, node: Node) -> None:
+    value, _ = context.dequantized(node)
+    context.give(node, _table(context, node, value, function_of(node)))
+
+
+def _table(context: QuantizedContext, node: Node, value: Value, what: Table, kind: str = "lut") -> Pending:
+    """A table that waits for the scale of its result."""
+    if value.frame is not None:
+        raise Refusal("reads what a Pad gives", "padding can be done by the Conv or pooling that follows it, only")
+    kind = what.kind if isinstance(what, Function) else kind
+
+    def emit(result: Quant, limits: Limits) -> Value:
+        made = context.table(node, value, result, what, kind)
+        if limits != ALL:
+            raise Refusal("is followed by a Relu or Clip in float", "a QuantizeLinear must stand between")
+        return made
+
+    return Pending(node, emit)
+
+
+@operator("a table of 256 entries", "com.microsoft.QLinearSigmoid", "com.microsoft.QLinearLeakyRelu")
+def quantized_function(context: QuantizedContext, node: Node) -> None:
+    value = context.integers_of(node, 0, context.quant(node, 1, 2))
+    what = function_of(node)
+    context.give(node, context.table(node, value, context.quant(node, 3, 4), what, what.kind))
+
+
+@operator("behind a layer: its limits; of integers: a table", "Relu", "Clip")
+def clamp(context: QuantizedContext, node: Node) -> None:
+    low, high = (0.0, np.inf) if node.op == "Relu" else clip_limits(context, node)
+    found = context.known(node.inputs[0])
+    if isinstance(found, Pending):
+        context.give(node, found.clamped(node, low, high))
+        return
+    value = context.plain(node)
+    if value.real:
+        value, _ = context.dequantized(node)
+        context.give(node, _table(context, node, value, lambda real: np.clip(real, low, high), node.op.lower()))
+        return
+    quant = context.quants.get(value.layer)
+    if quant is None:
+        raise Refusal("reads an integer input that has no scale yet")
+    wanted = np.clip(VALUES + quant.shift, low, high) - quant.shift
+    context.give(node, context.mapped(node, value, quant, wanted, node.op.lower()))
+
+
+@operator("two activations of one shape", "Add")
+def add(context: QuantizedContext, node: Node) -> None:
+    a, b = (_plain(context.dequantized(node, index)[0]) for index in (0, 1))
+    context.give(node, Pending(node, lambda result, limits: addition(context, node, a, b, result, limits)))
+
+
+@operator("two activations of one shape", "com.microsoft.QLinearAdd")
+def quantized_add(context: QuantizedContext, node: Node) -> None:
+    a, b = (_plain(context.integers_of(node, i, context.quant(node, i + 1, i + 2))) for i in (0, 3))
+    context.give(node, addition(context, node, a, b, context.quant(node, 6, 7), ALL))
+
+
+@operator("by one number: a table", "Mul", "Div", "Sub")
+def scale(context: QuantizedContext, node: Node) -> None:
+    sides = [i for i in (0, 1) if not isinstance(context.known(node.inputs[i]), Value | Pending)]
+    numbers = context.constant(node, sides[0], "constant") if sides else None
+    if numbers is None or numbers.size != 1 or (node.op != "Mul" and sides[0] == 0):
+        raise Refusal("does not scale by one number", "in a quantised model only that can be run")
+    value, number = context.dequantized(node, 1 - sides[0])[0], float(numbers.reshape(-1)[0])
+    if node.op == "Div" and number == 0:
+        raise Refusal("divides by 0")
+    factor, offset = {"Mul": (number, 0.0), "Div": (1 / (number or 1), 0.0), "Sub": (1.0, -number)}[node.op]
+    context.give(node, _table(context, node, value, lambda real: real * factor + offset))
+
+
+@operator("by one number: a table", "com.microsoft.QLinearMul")
+def quantized_scale(context: QuantizedContext, node: Node) -> None:
+    sides = [i for i in (0, 3) if isinstance(context.known(node.inputs[i]), np.ndarray)]
+    if len(sides) != 1 or context.constant(node, sides[0], "constant").size != 1:
+        raise Refusal("does not scale by one number", "in a quantised model only that can be run")
+    other, quant = 3 - sides[0], context.quant(node, sides[0] + 1, sides[0] + 2)
+    raw = int(context.constant(node, sides[0], "constant").reshape(-1)[0])
+    number = (raw - quant.zero - quant.shift) * np.float64(quant.scale)
+    value = context.integers_of(node, other, context.quant(node, other + 1, other + 2))
+    context.give(node, context.table(node, _plain(value), context.quant(node, 6, 7), lambda real: real * number))
+
+
+@operator("of channels, or of vectors", "Concat")
+def concat(context: QuantizedContext, node: Node) -> None:
+    values = [_plain(context.value(node, index)) for index in range(len(node.inputs))]
+    if all(value.real for value in values):
+        values = [context.dequantized(node, index)[0] for index in range(len(values))]
+
+        def emit(result: Quant, limits: Limits) -> Value:
+            if limits != ALL:
+                raise Refusal("is followed by a Relu or Clip in float", "a QuantizeLinear must stand between")
+            return concatenation(context, node, values, result)
+
+        context.give(node, Pending(node, emit))
+        return
+    quants = {context.quants.get(value.layer) for value in values}
+    quant = quants.pop()
+    if quants or quant is None or any(value.real for value in values):
+        raise Refusal("joins tensors of different scales", "use QLinearConcat, which rescales them")
+    context.give(node, concatenation(context, node, values, quant))
+
+
+@operator("of channels, or of vectors", "com.microsoft.QLinearConcat")
+def quantized_concat(context: QuantizedContext, node: Node) -> None:
+    values = [
+        _plain(context.integers_of(node, i, context.quant(node, i + 1, i + 2))) for i in range(2, len(node.inputs), 3)
+    ]
+    context.give(node, concatenation(context, node, values, context.quant(node, 0, 1)))
+
+
+@operator("without dilation and indices; ceil_mode as padding", "MaxPool", "GlobalMaxPool")
+def maxpool(context: QuantizedContext, node: Node) -> None:
+    if len(node.outputs) > 1 and context.uses[node.outputs[1]]:
+        raise Refusal("its second output, the indices, is read", "accelsim keeps the largest values only")
+    given = context.value(node)
+    value, quant = context.image(given), context.quants.get(given.layer)
+    if quant is None:
+        raise Refusal("reads an input that has no scale yet", "quantise the input first")
+    if value.frame is not None:
+        raise Refusal("its input is padded with a number, which could be the largest value", "use the pads of MaxPool")
+    found = whole(value) if node.op == "GlobalMaxPool" else pool_window(node, value)
+    context.give(node, replace(pool(context, node, "maxpool", value, found, quant, ALL), real=given.real))
+
+
+@operator("count_include_pad 0 and 1; ceil_mode with 0", "AveragePool", "GlobalAveragePool")
+def avgpool(context: QuantizedContext, node: Node) -> None:
+    value = context.dequantized(node)[0]
+    context.give(node, Pending(node, lambda result, limits: _average(context, node, value, result, limits)))
+
+
+@operator(
+    "channels_last 0; as AveragePool", "com.microsoft.QLinearAveragePool", "com.microsoft.QLinearGlobalAveragePool"
+)
+def quantized_avgpool(context: QuantizedContext, node: Node) -> None:
+    value = context.integers_of(node, 0, context.quant(node, 1, 2))
+    if node.attributes.get("channels_last", 0):
+        raise Refusal("has channels_last 1", "0 can be run")
+    context.give(node, _average(context, node, value, context.quant(node, 3, 4), ALL))
+
+
+def _average(context: QuantizedContext, node: Node, value: Value, result: Quant, limits: Limits) -> Value:
+    value, quant = context.image(value), context.quants[value.layer]
+    check_fill(value, quant)
+    if "Global" in node.op:
+        return pool(context, node, "avgpool", _plain(value), whole(value), result, limits)
+    found = pool_window(node, value)
+    include = counts_padding(node, value, found, 0.0 if value.real else quant.zero + quant.shift)
+    return pool(context, node, "avgpool", value, found, result, limits, include)
+
+
+@operator("over height and width", "ReduceMean")
+def reduce_mean(context: QuantizedContext, node: Node) -> None:
+    value = _plain(context.dequantized(node)[0])
+    stored, axes = reduced(context, node, value)
+
+    def emit(result: Quant, limits: Limits) -> Value:
+        made = pool(context, node, "avgpool", stored, whole(stored), result, limits)
+        return made.seen(left(value.layout.shape, axes, bool(node.attributes.get("keepdims", 1)), made))
+
+    context.give(node, Pending(node, emit))
+
+
+@operator("over channels, as the last operator: on the host", "Softmax", "com.microsoft.QLinearSoftmax")
+def softmax(context: QuantizedContext, node: Node) -> None:
+    if node.op == "Softmax":
+        value, quant = context.dequantized(node)
+    else:
+        quant = context.quant(node, 1, 2)
+        value = context.integers_of(node, 0, quant)
+    check_softmax(context, node, _plain(value))
+    layer = QSoftmax(name=context.name(title(node), node.label), kind="softmax", input=value.layer)
+    made = context.push(layer, value.layout.hwc, quant, value.layout)
+    context.give(node, replace(made, host=True, real=True))
+
+
+def _plain(value: Value) -> Value:
+    if value.frame is not None:
+        raise Refusal("reads what a Pad gives", "padding can be done by the Conv or pooling that follows it, only")
+    return value
+
+
+QUANTIZED: dict[str, Operator] = {**VIEWS.operators, **PRODUCTS.operators, **_OPERATORS.operators}
+"""Operators of quantised models, by name."""
