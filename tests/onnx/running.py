@@ -9,7 +9,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from accelsim.nn import golden
 from accelsim.nn.forward import forward
+from accelsim.nn.scales import dequantize, quantize_values
 from accelsim.onnx import OnnxModel, load_onnx
 
 
@@ -49,4 +51,31 @@ def check_float(path: Path, batch: int = 2, dims: dict[str, int] | None = None, 
         assert got.shape == expected.shape
         assert np.abs(expected).max() > 0, "nothing to compare"
         np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance * float(np.abs(expected).max()))
+    return model
+
+
+def integers(model: OnnxModel, feeds: dict[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
+    """Every output of a quantised model as the golden model computes it, dequantised, in its own shape."""
+    assert model.qgraph is not None
+    graph = model.qgraph
+    given = {
+        name: quantize_values(model.layouts[name].to_nhwc(feeds[own]), graph.tensors[name])
+        for own, name in model.inputs
+    }
+    values = golden.run(graph, given)
+    return [model.layouts[name].from_nhwc(dequantize(values[name], graph.tensors[name])) for _, name in model.outputs]
+
+
+def check_quantized(path: Path, steps: int = 0, batch: int = 2, spread: float = 1.5) -> OnnxModel:
+    """The int8 network gives what ONNX Runtime gives, within ``steps`` units of the output."""
+    model = load_onnx(path)
+    assert model.qgraph is not None
+    feeds = {name: values * np.float32(spread) for name, values in random_feeds(path, batch).items()}
+    wanted = session(path).run([name for name, _ in model.outputs], feeds)
+    for (_, name), got, expected in zip(model.outputs, integers(model, feeds), wanted):
+        scale = model.qgraph.tensors[name].scale
+        assert got.shape == expected.shape
+        units = np.rint(np.abs(got - expected) / scale)
+        assert len(np.unique(expected)) > 3, "nothing to compare"
+        assert units.max() <= steps, f"{(units > steps).sum()} of {units.size} differ by up to {units.max()}"
     return model
