@@ -1,13 +1,21 @@
-"""Candidates for the operation that leads a chain, as arrays, and what the search knows of its surroundings."""
+"""Candidates for the operation that leads a chain, as arrays, and what the search knows of its surroundings.
+
+What a candidate asks of the units does not depend on the speed of the DRAM port, nor on the prices plans are ranked by.
+So candidates are sized once and ranked as often as needed.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.arch import Arch
 from accelsim.compiler.aim import Aim
 from accelsim.compiler.packing import Packing
 from accelsim.compiler.plan import Plan
@@ -20,6 +28,7 @@ BUFFERS = ((2, 2), (2, 1), (1, 2), (1, 1))
 
 Numbers = NDArray[np.int64]
 Reals = NDArray[Any]
+Table = TypeVar("Table")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,6 @@ class Surroundings:
     ``inputs_off_chip``: how many inputs come from DRAM in strips. ``side_rows``: ACC rows that belong to the operations
     behind. ``vector_steps`` and ``gemm_rows`` are their work in all, ``moved_bytes`` what they move through the port
     beside parameters. ``input_bytes`` are those of network inputs that lie whole in UB, but have to come there first.
-    ``word_cycles`` is what an instruction is taken to cost beside its bytes.
     """
 
     leads: bool
@@ -56,48 +64,119 @@ class Surroundings:
     side_rows: int
     vector_steps: int
     gemm_rows: int
-    moved_bytes: float
+    moved_bytes: int
     input_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What the rank of a candidate depends on beside its work: the port's bytes a cycle and latency, what an
+    instruction is taken to cost beside its bytes, and what is aimed at."""
+
+    rate: float
+    latency: int
     word_cycles: float
     aim: Aim
 
 
-@dataclass(slots=True)
-class Grid:
-    """Candidates, one array entry each. ``fits`` says which can be; the others' cost is infinite."""
+class Ranks(NamedTuple):
+    """Of every candidate: its rank (less is better), cycles in closed form, those of its busiest unit, and the energy
+    that depends on the plan."""
 
+    cost: Reals
+    cycles: Reals
+    busy: Reals
+    energy_pj: Reals
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Candidates, one array entry each; ``packing`` is the number of its packing. Bytes are those of one strip or
+    plane. The last five say how it is buffered."""
+
+    packing: Numbers
     rows: Numbers
     cols: Numbers
     group: Numbers
     strip_in: Numbers
-    strip_out: Numbers
     plane: Numbers
     together: Numbers
-    strips_in: Numbers = field(init=False)
-    strips_out: Numbers = field(init=False)
-    out_blocks: Numbers = field(init=False)
-    planes: Numbers = field(init=False)
-    fits: NDArray[np.bool_] = field(init=False)
-    cycles: Reals = field(init=False)
-    busy: Reals = field(init=False)
-    words: Numbers = field(init=False)
-    energy_pj: Reals = field(init=False)
-    cost: Reals = field(init=False)
-
-    def __post_init__(self) -> None:
-        zeros = np.zeros_like(self.rows)
-        self.strips_in, self.strips_out, self.out_blocks, self.planes = zeros, zeros.copy(), zeros + 1, zeros.copy()
-        self.fits, self.words = zeros.astype(bool), zeros
-        self.cycles = self.busy = self.energy_pj = self.cost = zeros + np.inf
-
-    def rank(self, cycles: Reals, busy: Reals, words: Numbers, energy_pj: Reals, aim: Aim) -> None:
-        """Fill in what the candidates that fit cost."""
-        self.cycles, self.busy, self.words, self.energy_pj = cycles, busy, words, energy_pj
-        self.cost = np.where(self.fits, aim.cost(cycles, energy_pj), np.inf)
+    strips_in: Numbers
+    strips_out: Numbers
+    planes: Numbers
+    strip_out: Numbers
+    out_blocks: Numbers
 
 
-def plan_at(packing: Packing | None, grid: Grid, at: int) -> Plan:
+class Fitted(Protocol):
+    """The candidates that fit, with their work."""
+
+    grid: Grid
+    words: Numbers
+
+    def rank(self, pace: Pace) -> Ranks:
+        """What each of them costs."""
+        ...
+
+
+def grid_of(packing: int, cut: Sequence[Numbers]) -> Grid:
+    """Candidates of one packing that are not buffered yet: rows, cols, group, strip_in, plane, together."""
+    none = np.zeros_like(cut[0])
+    return Grid(none + packing, *cut, strips_in=none, strips_out=none, planes=none, strip_out=none, out_blocks=none + 1)
+
+
+def joined(tables: Sequence[Table]) -> Table:
+    """Dataclasses of arrays, one behind the other."""
+    names = [field.name for field in fields(tables[0])]  # type: ignore[arg-type]
+    return type(tables[0])(*(np.concatenate([getattr(table, name) for table in tables]) for name in names))
+
+
+def chosen(table: Table, where: NDArray[Any]) -> Table:
+    """The entries of a dataclass of arrays at ``where``."""
+    return type(table)(*(getattr(table, field.name)[where] for field in fields(table)))  # type: ignore[arg-type]
+
+
+def weight_of(*tables: Any) -> int:
+    """Bytes of dataclasses of arrays."""
+    return sum(getattr(table, field.name).nbytes for table in tables for field in fields(table))
+
+
+def buffered(
+    grid: Grid, sizes: Sequence[Sequence[Reals]], single: Reals, ub_bytes: int | Numbers
+) -> tuple[Grid, NDArray[np.intp] | None]:
+    """The candidates that fit, each with the first of the ways to buffer it that does, and their numbers if these are
+    not all.
+
+    ``sizes`` holds, in order, (bytes of an output strip, blocks in it, whether a lone input strip is enough, whether a
+    lone output strip is); ``single`` says where one plane is enough.
+    """
+    fits = np.zeros(len(grid.rows), bool)
+    columns = [np.zeros_like(grid.rows) for _ in range(5)]
+    for size, out_blocks, alone_in, alone_out in sizes:
+        for inputs, outputs in BUFFERS:
+            count_in = np.where(grid.strip_in > 0, np.where(alone_in, 1, inputs), 0)
+            count_out = np.where(size > 0, np.where(alone_out, 1, outputs), 0)
+            planes = np.where(grid.plane > 0, np.where(single, 1, inputs), 0)
+            used = count_in * grid.strip_in + count_out * size + planes * grid.plane
+            new = ~fits & (used <= ub_bytes)
+            for column, values in zip(columns, (count_in, count_out, planes, size, out_blocks)):
+                np.copyto(column, values, where=new)
+            fits |= new
+            if fits.all():
+                break
+    strips_in, strips_out, planes, strip_out, blocks = columns
+    made = replace(
+        grid, strips_in=strips_in, strips_out=strips_out, planes=planes, strip_out=strip_out, out_blocks=blocks
+    )
+    if fits.all():
+        return made, None
+    kept = np.flatnonzero(fits)
+    return chosen(made, kept), kept
+
+
+def plan_at(packings: Sequence[Packing], grid: Grid, at: int) -> Plan:
     """Candidate number ``at`` as a plan."""
+    packing = packings[int(grid.packing[at])] if packings else None
     return Plan(
         rows=int(grid.rows[at]), cols=int(grid.cols[at]), packing=packing, group=int(grid.group[at]),
         channels=packing.channels if packing is not None else 0,
@@ -113,12 +192,29 @@ def every_tile(heights: tuple[int, ...], widths: tuple[int, ...]) -> tuple[Numbe
     return rows.reshape(-1), cols.reshape(-1)
 
 
-def followers(around: Surroundings, grid: Grid, height: int) -> tuple[Numbers, Numbers, Numbers]:
+def followers(around: Surroundings, rows: Numbers, height: int) -> tuple[Numbers, Numbers, Numbers]:
     """Instructions of the operations behind the first, those of them on the vector unit, and parameter bytes."""
-    words, vector_words, parameters = np.zeros_like(grid.rows), np.zeros_like(grid.rows), np.zeros_like(grid.rows)
+    words, vector_words, parameters = np.zeros_like(rows), np.zeros_like(rows), np.zeros_like(rows)
     for follower in around.behind:
-        times = -(-follower.height // follower.rows_at_a_time(grid.rows, height))
+        times = -(-follower.height // follower.rows_at_a_time(rows, height))
         words += times * follower.words
         vector_words += times * follower.vector_words
         parameters += times * follower.parameter_bytes
     return words, vector_words, parameters
+
+
+def pace_of(arch: Arch, word_cycles: float, aim: Aim) -> Pace:
+    """The pace of a machine."""
+    return Pace(float(arch.dram.bytes_per_cycle), arch.dram.latency, word_cycles, aim)
+
+
+@lru_cache(maxsize=256)
+def timeless(arch: Arch) -> Arch:
+    """A machine without what changes only how long its programs take: what is made for this one holds for all that
+    differ in that alone."""
+    one = Fraction(1)
+    dram = replace(
+        arch.dram, kind="flat", bytes_per_cycle=one, latency=0, outstanding=1,
+        device=replace(arch.dram.device, peak_bytes_per_s=one),
+    )  # fmt: skip
+    return replace(arch, name="", clock_hz=one, dram=dram, queue_depth=1, prefetch_words=1)

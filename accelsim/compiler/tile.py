@@ -6,21 +6,22 @@ by following the flow of rows. The rank is a closed form over the laws of ``acce
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import NamedTuple
+from collections.abc import Hashable, Iterator
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from accelsim.arch import Arch
 from accelsim.compiler.aim import CYCLES, Aim
 from accelsim.compiler.chain import Chain, images_of, rows_held, rows_shared
-from accelsim.compiler.grid import Follower, Grid, Surroundings, plan_at
-from accelsim.compiler.matrixgrid import matrix_grid
+from accelsim.compiler.grid import Fitted, Follower, Reals, Surroundings, pace_of, plan_at, timeless, weight_of
+from accelsim.compiler.matrixgrid import MatrixOptions, matrix_options
+from accelsim.compiler.memo import Memo
 from accelsim.compiler.ops import Lowered, LrnOp, MatOp, Op, bordered, needs_acc
 from accelsim.compiler.packing import Packing, narrowed, packings
 from accelsim.compiler.plan import ChainPlan, Plan, Room, distinct_parts, jobs_of, strip_shape
-from accelsim.compiler.vectorgrid import vector_grid
+from accelsim.compiler.vectorgrid import VectorOptions, vector_options
 from accelsim.compiler.work import (
     acc_rows_per_pixel,
     gemm_rows_per_pixel,
@@ -108,9 +109,8 @@ class _Search:
             moved_bytes=moved,
             input_bytes=images_of(chain, lowered)
             * sum(lowered.tensors[t].size for t in dict.fromkeys(self.head.inputs) if self.arrives(t)),
-            word_cycles=word_cycles,
-            aim=aim,
         )
+        self.pace = pace_of(arch, word_cycles, aim)
         self.side: dict[str, list[int]] = {}  # tensors that levels behind the first read from DRAM
         for level, op in enumerate(behind, 1):
             for tensor in dict.fromkeys(lowered.root[t] for t in op.inputs):
@@ -132,26 +132,29 @@ class _Search:
 
     def candidates(self) -> Iterator[tuple[Plan, Rank]]:
         """All plans of level 0 that fit by themselves, cheapest first."""
-        head, arch = self.head, self.arch
-        grids: list[tuple[Packing | None, Grid]] = []
-        if isinstance(head, MatOp):
-            for packing in self._packings(head):
-                grids.append((packing, matrix_grid(head, packing, arch, self.around, self.room.ub_bytes)))
-        else:
-            grids.append((None, vector_grid(head, arch, self.around, self.room.ub_bytes)))
-        costs = np.concatenate([grid.cost for _, grid in grids])
-        owners = np.concatenate([np.full(len(grid.cost), i) for i, (_, grid) in enumerate(grids)])
-        starts = np.cumsum([0, *(len(grid.cost) for _, grid in grids)])
-        for at in np.argsort(costs, kind="stable"):
-            if not np.isfinite(costs[at]):
-                return
-            packing, grid = grids[owners[at]]
-            own = int(at - starts[owners[at]])
+        options, fitted = self._fitted()
+        packings = options.packings if isinstance(options, MatrixOptions) else ()
+        ranks = fitted.rank(self.pace)
+        for at in _cheapest_first(ranks.cost):
             rank = Rank(
-                float(costs[at]), float(grid.cycles[own]), float(grid.busy[own]), int(grid.words[own]),
-                float(grid.energy_pj[own]),
+                float(ranks.cost[at]), float(ranks.cycles[at]), float(ranks.busy[at]), int(fitted.words[at]),
+                float(ranks.energy_pj[at]),
             )  # fmt: skip
-            yield plan_at(packing, grid, own), rank
+            yield plan_at(packings, fitted.grid, at), rank
+
+    def _fitted(self) -> tuple[MatrixOptions | VectorOptions, Fitted]:
+        """The candidates that fit, remembered for all networks and machines on which they are the same."""
+        head, machine, around = self.head, timeless(self.arch), self.around
+        key = _form(head), machine, around
+
+        def make() -> MatrixOptions | VectorOptions:
+            if isinstance(head, MatOp):
+                return matrix_options(head, self._packings(head), machine, around)
+            return vector_options(head, machine, around)
+
+        options: MatrixOptions | VectorOptions = _KNOWN.get(key, make, lambda made: _bytes(made))
+        room = self.room.ub_bytes
+        return options, _KNOWN.get((key, room), lambda: options.fitted(room), lambda made: _bytes(made))
 
     def _packings(self, head: MatOp) -> list[Packing]:
         made = list(packings(head, self.arch))
@@ -199,7 +202,8 @@ class _Search:
             if isinstance(op, LrnOp):
                 pixels = caps[level] * op.window.out_w if level else plan.rows * plan.cols
                 take("temp", op.name, pixels * op.window.out_c)
-        top, last = len(chain.ops) - 1, chain.ops[-1]
+        top = len(chain.ops) - 1
+        last = chain.ops[top]
         if top and self.off_chip(last.output):
             tensor = lowered.root[last.output]
             held[tensor] = min(last.window.out_h, 2 * caps[top])
@@ -236,6 +240,29 @@ class _Search:
         height = self.head.window.out_h
         caps = [plan.rows, *(int(f.rows_at_a_time(plan.rows, height)) for f in self.around.behind)]
         return tuple(caps)
+
+
+_KNOWN: Memo[Any] = Memo(96 << 20)
+"""Candidates by what they depend on; the limit is in bytes."""
+
+
+def _bytes(made: Any) -> int:
+    """What candidates take in memory, about."""
+    return 4096 + sum(weight_of(part) for part in (made.grid, getattr(made, "work", None)) if part is not None)
+
+
+def _form(op: Op) -> Hashable:
+    """Everything about an operation that its plans may depend on: no names, no weights."""
+    names = ("name", "layer", "inputs", "output", "raw")
+    values = [getattr(op, field.name) for field in fields(op) if field.name not in names]
+    return type(op), *(value.shape if isinstance(value, np.ndarray) else value for value in values)
+
+
+def _cheapest_first(costs: Reals) -> Iterator[int]:
+    """Positions by cost; of equal ones the first comes first. Often one is enough, so it is found without sorting."""
+    if len(costs):
+        yield (first := int(np.argmin(costs)))
+        yield from (at for at in np.argsort(costs, kind="stable").tolist() if at != first)
 
 
 def _follower(op: Op, side_rows: int, arch: Arch) -> Follower:

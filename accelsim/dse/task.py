@@ -80,7 +80,8 @@ def perform(task: Task) -> Outcome:
 
 def _report(task: Task) -> dict[str, Any]:
     network, graph = _network(task.workload)
-    job = Job(network, str(task.workload), task.arch, task.batch, task.objective, Cache() if task.cache else None, Clock())
+    cache = Cache() if task.cache else None
+    job = Job(network, task.workload.name, task.arch, task.batch, task.objective, cache, Clock())
     if task.verify:
         return job.values(network.feeds(task.batch), "cycle").report
     compiled = compile_for(graph, task.arch, task.batch, task.objective, job.cache, time_only=True)

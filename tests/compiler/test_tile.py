@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from accelsim.compiler.aim import CYCLES
 from accelsim.compiler.chain import flow
 from accelsim.compiler.grid import Grid
-from accelsim.compiler.matrixgrid import _price
+from accelsim.compiler.matrixrank import fit_of, work_of
 from accelsim.compiler.ops import MatOp
 from accelsim.compiler.plan import Room, distinct_parts, jobs_of, strip_bytes
 from accelsim.compiler.tile import WORD_CYCLES, _Search, plan_chain
-from accelsim.compiler.vectorgrid import _price_vectors
+from accelsim.compiler.vectorgrid import vector_fit
 from tests.compiler.chains import chains
 from tests.compiler.machines import machines
 from tests.compiler.ops import add_op, chain_with, depthwise_op, lrn_op, mat_op, mat_ops, pool_op
@@ -72,15 +72,14 @@ def every_cut(search):
 
 def price(search, plan):
     """What one cut costs, by itself."""
-    numbers = (plan.rows, plan.cols, plan.group, plan.strip_in_bytes, plan.strip_out_bytes, plan.plane_bytes)
-    grid = Grid(*(np.array([n]) for n in (*numbers, plan.together)))
-    grid.strips_in, grid.strips_out = np.array([plan.strips_in]), np.array([plan.strips_out])
-    grid.out_blocks, grid.planes, grid.fits = np.array([plan.out_blocks]), np.array([plan.planes]), np.array([True])
-    if isinstance(search.head, MatOp):
-        _price(search.head, plan.packing, search.arch, search.around, grid)
+    cut = (0, plan.rows, plan.cols, plan.group, plan.strip_in_bytes, plan.plane_bytes, plan.together, plan.strips_in,
+           plan.strips_out, plan.planes, plan.strip_out_bytes, plan.out_blocks)  # fmt: skip
+    grid, head, arch, around = Grid(*(np.array([n]) for n in cut)), search.head, search.arch, search.around
+    if isinstance(head, MatOp):
+        fit = fit_of(head, arch, around, grid, work_of(head, plan.packing, arch, around, grid))
     else:
-        _price_vectors(search.head, search.arch, search.around, grid)
-    return float(grid.cost[0])
+        fit = vector_fit(head, arch, around, grid)
+    return float(fit.rank(search.pace).cost[0])
 
 
 def found_by(search):
