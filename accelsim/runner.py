@@ -22,6 +22,7 @@ from accelsim.machine_file import load_arch
 from accelsim.nn import golden
 from accelsim.nn.dataset import given_feeds
 from accelsim.nn.forward import forward
+from accelsim.nn.graph import Graph
 from accelsim.nn.loader import Network, load_network
 from accelsim.result import Result
 
@@ -58,8 +59,8 @@ def run(
     _check_batch(batch)
     machine = load_arch(arch, dict(set or {}))
     network = open_network(workload)
-    feeds = network.feeds(batch or 1) if input is None else given_feeds(input, network.graph.inputs, batch)
-    size = len(feeds[network.graph.inputs[0][0]])
+    feeds = network.feeds(batch or 1) if input is None else given_feeds(input, network.shapes, batch)
+    size = len(feeds[network.shapes[0][0]])
     job = Job(network, str(workload), machine, size, objective, Cache() if cache else None, clock)
     if timing_only:
         return job.time(level)
@@ -100,8 +101,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Accuracy over the whole test split: float model, int8 golden model and accelerator, compared image by image.
 
-    Values are computed by the instruction stream in batches, at ``level`` as in :func:`run`. Raises ConfigError for a
-    workload without a data set, or whose output is not one vector per image.
+    Values are computed by the instruction stream in batches, at ``level`` as in :func:`run`; a stored int8 network has
+    no float accuracy (None). Raises ConfigError for a workload without a data set, or whose output is not one vector
+    per image.
     """
     check_level(level, False)
     _check_batch(batch)
@@ -116,7 +118,7 @@ def evaluate(
     if shape[:2] != (1, 1):
         problem = f"accuracy needs one vector of outputs per image, the last layer gives {list(shape)}"
         raise ConfigError(network.path, "layers", problem)
-    floats = forward(network.graph, images)[network.graph.results[-1]].reshape(len(images), -1)
+    right = None if network.graph is None else _float_accuracy(network.graph, images, labels)
     scores, exact = [], True
     programs: dict[int, Program] = {}
     for first in range(0, len(images), batch):
@@ -133,11 +135,16 @@ def evaluate(
     accelerator, reference = (np.concatenate(column) for column in zip(*scores))
     return {
         "images": len(images),
-        "float_accuracy": float((floats.argmax(axis=1) == labels).mean()),
+        "float_accuracy": right,
         "int8_accuracy": float((reference == labels).mean()),
         "accelerator_accuracy": float((accelerator == labels).mean()),
         "bit_exact": exact,
     }
+
+
+def _float_accuracy(graph: Graph, images: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    scores = forward(graph, images)[graph.results[-1]].reshape(len(images), -1)
+    return float((scores.argmax(axis=1) == labels).mean())
 
 
 def _check_batch(batch: int | None) -> None:

@@ -79,7 +79,7 @@ LIBRARIES = {
     "google": {"onnx/library"},  # the parser under onnx
     "yaml": {"yamlio"},
     "pydantic": {"validation", "machine_schema", "energy_schema", "nn/schema", "nn/schema_values",
-                 "dse/schema"},
+                 "nn/stored_schema", "dse/schema"},
     "click": {"cli"},
     "rich": {"cli/tables"},
     "matplotlib": {"plots"},

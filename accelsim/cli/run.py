@@ -112,7 +112,8 @@ def _evaluate(workload: str, machine: Arch, json_file: str | None, batch: int | 
         write_text(json_file, json_text(scores))
     if json_file != "-":
         click.echo(f"{Path(workload).stem} on {machine.name}: {scores['images']} test images, share classified right")
-        click.echo(f"  float        {100 * scores['float_accuracy']:6.2f} %")
+        if scores["float_accuracy"] is not None:  # of a stored int8 network nobody knows it
+            click.echo(f"  float        {100 * scores['float_accuracy']:6.2f} %")
         click.echo(f"  int8 golden  {100 * scores['int8_accuracy']:6.2f} %")
         click.echo(f"  accelerator  {100 * scores['accelerator_accuracy']:6.2f} %")
         _print_verdict(scores["bit_exact"])

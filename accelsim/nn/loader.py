@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.nn.dataset import Dataset, as_float32, read_array, read_dataset
+from accelsim.nn.dataset import Dataset, as_float32, read_array
 from accelsim.nn.graph import Graph, QGraph
+from accelsim.nn.labelled import read_labelled, several_inputs
 from accelsim.nn.quantize import quantize
 from accelsim.nn.reader import GraphReader, Mistakes
 from accelsim.nn.schema import WorkloadFile
 from accelsim.nn.shapes import Shape
+from accelsim.nn.stored_reader import is_stored, read_stored
 from accelsim.nn.weights import file_weights, name_number, random_weights
 from accelsim.validation import validate
-from accelsim.yamlio import read_document
+from accelsim.yamlio import Document, read_document
 
 DATASET_CALIBRATION_IMAGES = 128
 RANDOM_CALIBRATION_IMAGES = 2
@@ -26,7 +28,7 @@ RANDOM_CALIBRATION_IMAGES = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """A network that is ready to be quantised and run.
+    """A network that is ready to be quantised and run, or is int8 already: then ``graph`` is None and ``qgraph`` is it.
 
     ``calibration`` is float32 (n, h, w, c) by input name; ``classes`` names the channels of the last output and may
     be empty; ``dataset`` is None for a network without real images. ``places`` is ``file:line:col`` of every layer,
@@ -35,7 +37,8 @@ class Network:
 
     name: str
     path: str
-    graph: Graph
+    graph: Graph | None
+    qgraph: QGraph | None = None
     calibration: Mapping[str, NDArray[np.float32]]
     method: str
     classes: tuple[str, ...]
@@ -43,6 +46,14 @@ class Network:
     seed: int
     places: Mapping[str, str]
     files: tuple[Path, ...]  # the workload file and those it names
+
+    @property
+    def shapes(self) -> tuple[tuple[str, Shape], ...]:
+        """(name, (h, w, c)) of every input."""
+        if self.graph is not None:
+            return self.graph.inputs
+        graph = self.quantize()
+        return tuple((name, graph.tensors[name].shape) for name in graph.inputs)
 
     def digest(self) -> str:
         """A hash of everything the int8 network follows from: the content of its files."""
@@ -54,7 +65,7 @@ class Network:
 
     def inputs(self, batch: int) -> NDArray[np.float32]:
         """Default values of the first input, float32 (batch, h, w, c); most networks have one."""
-        return self.feeds(batch)[self.graph.inputs[0][0]]
+        return self.feeds(batch)[self.shapes[0][0]]
 
     def feeds(self, batch: int) -> dict[str, NDArray[np.float32]]:
         """Default values of every input by name: the first test images, or seeded random ones.
@@ -62,21 +73,26 @@ class Network:
         A batch larger than the test split starts again from its first image.
         """
         if self.dataset:
-            return {self.graph.inputs[0][0]: self.dataset.images("test", batch)}
-        return random_feeds(self.graph, batch, self.seed + 1)
+            return {self.shapes[0][0]: self.dataset.images("test", batch)}
+        return random_values(self.shapes, batch, self.seed + 1)
 
     def quantize(self) -> QGraph:
         """The int8 network. Raises GraphError."""
+        if self.qgraph is not None:
+            return self.qgraph
+        assert self.graph is not None, "a network is float or int8"
         return quantize(self.graph, self.calibration, self.method)
 
 
 def load_network(path: str | Path, *, trained: bool = True) -> Network:
-    """Read a workload file and the files it names, which are found relative to it.
+    """Read a workload file or a stored int8 network and the files it names, which are found relative to it.
 
     With ``trained=False`` the graph has no weights (training needs the file before they exist). Raises ConfigError
     or ConfigErrors with every mistake and its place.
     """
     document = read_document(path)
+    if is_stored(document):
+        return _stored_network(document)
     file = validate(document, WorkloadFile)
     mistakes = Mistakes(document)
     graph_reader = GraphReader(mistakes, file, Path(path))
@@ -98,9 +114,24 @@ def load_network(path: str | Path, *, trained: bool = True) -> Network:
     )  # fmt: skip
 
 
+def _stored_network(document: Document) -> Network:
+    stored = read_stored(document)
+    return Network(
+        name=stored.graph.name, path=document.path, graph=None, qgraph=stored.graph, calibration={}, method="",
+        classes=stored.classes, dataset=stored.dataset, seed=stored.seed, places=stored.places, files=stored.files,
+    )  # fmt: skip
+
+
 def random_feeds(graph: Graph, count: int, seed: int) -> dict[str, NDArray[np.float32]]:
+    """Random values of every input of a float network; see :func:`random_values`."""
+    return random_values(graph.inputs, count, seed)
+
+
+def random_values(
+    inputs: Iterable[tuple[str, Shape]], count: int, seed: int
+) -> dict[str, NDArray[np.float32]]:
     """Random values of every input; those of one depend on ``seed`` and its name alone."""
-    return {name: random_inputs(shape, count, [seed, name_number(name)]) for name, shape in graph.inputs}
+    return {name: random_inputs(shape, count, [seed, name_number(name)]) for name, shape in inputs}
 
 
 def random_inputs(shape: Shape, count: int, seed: int | list[int]) -> NDArray[np.float32]:
@@ -123,34 +154,7 @@ class _DataReader:
         keys = self.file.dataset
         if not keys:
             return None
-        if self._several(("dataset",), graph):
-            return None
-        try:
-            dataset = read_dataset(
-                self.path.parent / keys.file, keys.divide, keys.resize, keys.method, keys.border
-            )
-        except ValueError as error:
-            self.report(("dataset", "file"), f"{keys.file}: {error}")
-            return None
-        wanted = list(graph.inputs[0][1])
-        if list(dataset.shape) != wanted:
-            self.report(("dataset",), f"gives images of shape {list(dataset.shape)}, the input is {wanted}")
-            return None
-        return dataset if self._labels_fit(dataset, graph) else None
-
-    def _labels_fit(self, dataset: Dataset, graph: Graph) -> bool:
-        """Labels are indices into the outputs of a network that gives one vector."""
-        shape = self.shapes[graph.results[-1]]
-        low, high = int(dataset.classes.min()), int(dataset.classes.max())
-        if shape is None or shape[:2] != (1, 1) or 0 <= low <= high < shape[2]:
-            return True
-        wrong = low if low < 0 else high
-        self.report(("dataset", "file"), f"{self._dataset_name()}: the label {wrong} is outside 0..{shape[2] - 1}",
-                    f"the network has {shape[2]} outputs")  # fmt: skip
-        return False
-
-    def _dataset_name(self) -> str:
-        return self.file.dataset.file if self.file.dataset else ""
+        return read_labelled(self.report, keys, self.path.parent, graph.inputs, self.shapes[graph.results[-1]])
 
     def weights(self, graph: Graph) -> Graph:
         name = self.file.weights
@@ -169,20 +173,13 @@ class _DataReader:
         keys = self.file.calibration
         name, shape = graph.inputs[0]
         if keys.file:
-            if self._several(("calibration", "file"), graph):
+            if several_inputs(self.report, ("calibration", "file"), graph.inputs):
                 return {}
             return {name: self._calibration_file(keys.file, keys.images, shape)}
         if dataset:
             count = min(keys.images or DATASET_CALIBRATION_IMAGES, dataset.count("train"))
             return {name: dataset.images("train", count)}
         return random_feeds(graph, keys.images or RANDOM_CALIBRATION_IMAGES, self.file.seed + 2)
-
-    def _several(self, place: tuple[str, ...], graph: Graph) -> bool:
-        """Refuse files of images for a network that needs several arrays."""
-        names = [name for name, _ in graph.inputs]
-        if len(names) > 1:
-            self.report(place, "only a network with one input can read images from a file", ", ".join(names))
-        return len(names) > 1
 
     def _calibration_file(self, name: str, count: int | None, wanted: Shape) -> NDArray[np.float32]:
         place = ("calibration", "file")
