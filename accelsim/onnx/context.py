@@ -112,12 +112,12 @@ class Context:
         """As :meth:`constant`, float32; no copy if that is what the file holds."""
         found = self.constant(node, index, what)
         if found.dtype.kind in "iub" or (found.dtype.kind not in "fV"):
-            raise Refusal(f"its {what} {shown(node.inputs[index])!r} is {found.dtype}, expected float32",
+            raise Refusal(f"its {what} {shown(node.inputs[index])!r} must be float32, got {found.dtype}",
                           "integers need scales: use QLinearConv, QGemm or DequantizeLinear")  # fmt: skip
         with np.errstate(over="ignore"):
             values = found.astype(np.float32, copy=False)
         if not finite(values):
-            raise Refusal(f"its {what} {shown(node.inputs[index])!r} holds values that are not finite")
+            raise Refusal(f"its {what} {shown(node.inputs[index])!r} must be finite, and some values are not")
         return values
 
     def integers(self, node: Node, index: int, what: str) -> tuple[int, ...]:

@@ -100,11 +100,13 @@ NEAR: dict[str, Build] = {
     "multiply": qlinear_mul,
     "average pool": pool("QLinearAveragePool", kernel_shape=[3, 2], strides=[2, 1]),
     "average pool padded": pool("QLinearAveragePool", kernel_shape=[3, 3], pads=[1, 1, 0, 1]),
-    "average pool, padding counts": pool("QLinearAveragePool", kernel_shape=[3, 3], pads=[1, 1, 0, 1], count_include_pad=1),
+    "average pool, padding counts": pool(
+        "QLinearAveragePool", kernel_shape=[3, 3], pads=[1, 1, 0, 1], count_include_pad=1
+    ),
     "global average": pool("QLinearGlobalAveragePool"),
     "leaky relu": pool("QLinearLeakyRelu", alpha=0.2),
     "sigmoid": pool("QLinearSigmoid"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", ["int8", "uint8"])
@@ -161,7 +163,9 @@ QDQ: dict[str, Build] = {
     "conv relu": lambda b: b.node("Relu", dq_conv(b, b.real(b.x), 6, 4, 3, 3)),
     "conv clip": lambda b: limit(b, dq_conv(b, b.real(b.x), 6, 4, 3, 3, strides=[2, 2]), -0.3, 1.1),
     "conv depthwise": lambda b: dq_conv(b, b.real(b.x), 4, 1, 3, 3, group=4),
-    "padded conv": lambda b: dq_conv(b, b.node("Pad", b.real(b.x), b.weight(np.array([0, 0, 1, 0, 0, 0, 0, 1]))), 6, 4, 3, 3),
+    "padded conv": lambda b: dq_conv(
+        b, b.node("Pad", b.real(b.x), b.weight(np.array([0, 0, 1, 0, 0, 0, 0, 1]))), 6, 4, 3, 3
+    ),
     "gemm": dq_gemm,
     "matmul": dq_matmul,
     "residual": dq_residual,
@@ -179,10 +183,12 @@ QDQ: dict[str, Build] = {
     "average": dq_of("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
     "global average": dq_of("GlobalAveragePool"),
     "mean": dq_of("ReduceMean", axes=[2, 3], keepdims=0),
-    "concat": lambda b: b.node("Concat", b.real(b.x), b.real(b.quantize(dq_conv(b, b.real(b.x), 3, 4, 1, 1), 0.07, 5)), axis=1),
+    "concat": lambda b: b.node(
+        "Concat", b.real(b.x), b.real(b.quantize(dq_conv(b, b.real(b.x), 3, 4, 1, 1), 0.07, 5)), axis=1
+    ),
     "rescaled": lambda b: b.node("Identity", b.real(b.x)),
     "transposed": lambda b: b.node("Transpose", b.real(b.x), perm=[0, 2, 3, 1]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", ["int8", "uint8"])

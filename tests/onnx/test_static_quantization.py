@@ -1,4 +1,4 @@
-"""Models that ONNX Runtime's own tools quantised, in both formats: accelsim keeps their scales and gives their values."""
+"""Models that ONNX Runtime's own tools quantised, in both formats: accelsim keeps their scales and their values."""
 
 from __future__ import annotations
 
