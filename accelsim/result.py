@@ -31,7 +31,7 @@ REPORT, MACHINE, PROGRAM, OUTPUTS = FILES = ("report.json", "machine.yaml", "pro
 """What :meth:`Result.save` writes."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Result(Views):
     """One run of a network on a machine.
 
@@ -141,6 +141,13 @@ class Result(Views):
             _write_bytes(Path(path), trace_bytes(text, str(path)))
         except OSError as error:
             raise ConfigError(str(path), "", f"the file cannot be written: {error.strerror or error}") from None
+
+    def __repr__(self) -> str:
+        cycles = self.report["totals"]["cycles"]
+        time = "no time simulated" if cycles is None else f"{cycles:,} cycles"
+        exact = {None: "values not simulated", True: "bit-exact", False: "values differ from the golden model"}
+        machine = self.report["arch"]["name"]
+        return f"<Result of {self.report['workload']} on {machine}: {time}, {exact[self.report['bit_exact']]}>"
 
     def _repr_html_(self) -> str:
         """The per-layer table, for notebooks."""
