@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from accelsim.arch import Arch
@@ -63,6 +64,14 @@ class Views:
     def tiling(self, layer: str, ax: Any = None) -> Any:
         """How ``layer`` was cut into tiles, and in which order they were done. Raises ValueError for no such layer."""
         return self._plots.tiling(self.program, self.timed, layer, ax)
+
+    def html(self, path: str | Path, *others: Views) -> None:
+        """Write one page that shows this run and opens offline, or compares it with others. Raises ConfigError."""
+        page = import_module("accelsim.page")
+        runs = [
+            page.Run(report=one.report, program=one.program, trace=one.timed, arch=one.arch) for one in (self, *others)
+        ]
+        page.save_page(runs, path)
 
     @property
     def _plots(self) -> Any:

@@ -53,7 +53,8 @@ ALLOWED = {
     "report": {"actions", "arch", "cyclesplit", "energy_report", "isa.protocol", "trace", "verdict"},
     "execution": {"arch", "errors", "hw", "isa", "nn.dataset", "nn.feeds", "nn.graph", "nn.scales",
                   "spelling", "trace"},
-    "views": {"arch", "errors", "execution", "isa", "plots", "trace"},
+    "page": {"page", "arch", "energy_report", "errors", "isa", "machine_file", "plots", "trace"},
+    "views": {"arch", "errors", "execution", "isa", "page", "plots", "trace"},
     "result": {"arch", "errors", "isa", "machine_file", "nn.dataset", "perfetto", "report", "trace", "views"},
     "job": {"actions", "arch", "cache", "compiler", "energy", "errors", "execution", "hw", "isa", "nn", "prepared",
             "report", "result", "trace"},
@@ -66,8 +67,8 @@ ALLOWED = {
     "dse": {"dse", "arch", "area", "bundled", "cache", "compiler", "dram_arch", "errors", "execution", "job",
             "machine_file", "machine_schema", "nn", "plots", "prepared", "spelling", "units", "validation", "yamlio"},
     "cli": {"cli", "advisor", "arch", "bundled", "cache", "cacti", "compare", "dse", "energy_arch", "energy_report",
-            "energy_table", "errors", "isa", "machine_file", "machine_schema", "nn", "perfetto", "plots", "report",
-            "result", "runner", "spelling", "trace"},
+            "energy_table", "errors", "isa", "machine_file", "machine_schema", "nn", "page", "perfetto", "plots",
+            "report", "result", "runner", "spelling", "trace"},
     "__main__": {"cli"},
     "__init__": {"arch", "dse", "machine_file", "nn", "report", "result", "runner"},
 }  # fmt: skip
@@ -85,7 +86,7 @@ LIBRARIES = {
     "matplotlib": {"plots"},
     "numpy": {"numerics", "isa", "nn", "onnx", "timing", "cyclesplit", "trace", "hw", "compiler", "report", "result",
               "execution", "job", "prepared", "runner", "cli", "verdict", "occupancy", "perfetto", "actions",
-              "energy", "power", "dse/explore", "plots"},
+              "energy", "power", "dse/explore", "page", "plots"},
 }  # fmt: skip
 """Third-party libraries and the only modules or packages that may import them."""
 

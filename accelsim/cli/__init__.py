@@ -18,6 +18,7 @@ from accelsim.cli.imports import import_files
 from accelsim.cli.info import list_files, schema
 from accelsim.cli.plot import plot
 from accelsim.cli.programs import assemble, check, compile_program, disassemble, execute
+from accelsim.cli.report import report
 from accelsim.cli.results import results
 from accelsim.cli.run import run
 from accelsim.cli.sweeps import sweep
@@ -40,7 +41,7 @@ def main(debug: bool) -> None:
 
 
 _COMMANDS = (
-    run, explain, diff, plot, sweep, results, compile_program, execute, assemble, disassemble, check, energy,
+    run, explain, diff, report, plot, sweep, results, compile_program, execute, assemble, disassemble, check, energy,
     list_files, schema, import_files, cache_commands,
 )  # fmt: skip
 for _command in _COMMANDS:

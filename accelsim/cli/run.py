@@ -25,6 +25,7 @@ from accelsim.cli.base import (
     write_file,
     write_text,
 )
+from accelsim.cli.report import check_html, html_option
 from accelsim.cli.targets import check_apart, inside, option, sources
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ _SHOWN_LABELS = 16
 @click.option("--out", metavar="DIR", help="Save outputs, report and the effective machine there.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the report as JSON; - prints nothing else.")
 @trace_option
+@html_option
 @click.option("--eval", "evaluate", is_flag=True, help="Run the whole test split and compare accuracies.")
 def run(
     workload: str,
@@ -58,6 +60,7 @@ def run(
     out: str | None,
     json_file: str | None,
     trace_file: str | None,
+    html_file: str | None,
     evaluate: bool,
 ) -> None:
     """Compile WORKLOAD, simulate it, and check every layer bit for bit."""
@@ -65,15 +68,20 @@ def run(
     check_target(json_file, "--json")
     check_folder(out, "--out")
     check_trace(trace_file, level)
+    check_html(html_file, level)
     from accelsim.result import FILES
 
     check_apart(
         [*sources(workload, arch), option("--input", input_file)],
-        [option("--json", json_file), option("--trace", trace_file), *inside(out, list(FILES))],
-    )
+        [
+            option("--json", json_file), option("--trace", trace_file), option("--html", html_file),
+            *inside(out, list(FILES)),
+        ],
+    )  # fmt: skip
     machine = load_machine(arch, settings)
     if evaluate:
-        _refuse_with_eval({"--input": input_file, "--out": out, "--timing-only": timing_only, "--trace": trace_file})
+        saved = {"--out": out, "--trace": trace_file, "--html": html_file}
+        _refuse_with_eval({"--input": input_file, "--timing-only": timing_only, **saved})
         _evaluate(workload, machine, json_file, batch, level if given("level") else "functional")
         return
     from accelsim import runner
@@ -84,16 +92,22 @@ def run(
             workload, arch=machine, batch=batch, objective=objective, level=level,
             timing_only=timing_only, input=images, cache=cache,
         )  # fmt: skip
-    if out is not None:
-        result.save(out)
-    if trace_file is not None:
-        write_file(trace_file, result.save_trace)
+    _save(result, out, trace_file, html_file)
     if json_file is not None:
         write_text(json_file, json_text(result.report))
     if json_file != "-":
         _print_report(result, machine)
     if result.report["bit_exact"] is False:
         click.get_current_context().exit(_MISMATCH)
+
+
+def _save(result: Result, out: str | None, trace_file: str | None, html_file: str | None) -> None:
+    if out is not None:
+        result.save(out)
+    if trace_file is not None:
+        write_file(trace_file, result.save_trace)
+    if html_file is not None:
+        write_file(html_file, result.html)
 
 
 def _refuse_with_eval(options: dict[str, Any]) -> None:

@@ -11,8 +11,8 @@ from accelsim.errors import ConfigError
 if TYPE_CHECKING:
     from accelsim.bundled import Kind
 
-    Place = tuple[str, str | Path | None]
-    """An option or argument as typed, and the file it means; None or ``-`` if it means none."""
+Place = tuple[str, str | Path | None]
+"""An option or argument as typed, and the file it means; None or ``-`` if it means none."""
 
 
 def check_apart(read: list[Place], written: list[Place]) -> None:

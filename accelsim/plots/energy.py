@@ -22,7 +22,7 @@ def energy(report: Mapping[str, Any], ax: Axes | None = None) -> Axes:
         raise ValueError("a report without time has no energy")
     rows = [row for row in report["layers"] if row["energy_pj"]]
     axes = axes_or_new(ax, height=1.4 + 0.28 * len(rows))
-    scale, unit = _unit(report, max(row["energy_pj"] for row in rows))
+    scale, unit = unit_of(report, max(row["energy_pj"] for row in rows))
     left = [0.0] * len(rows)
     for name, (color, hatch) in COMPONENT_STYLE.items():
         values = [row["energy"][name] / scale for row in rows]
@@ -40,7 +40,7 @@ def energy(report: Mapping[str, Any], ax: Axes | None = None) -> Axes:
     return axes
 
 
-def _unit(report: Mapping[str, Any], largest: float) -> tuple[float, str]:
+def unit_of(report: Mapping[str, Any], largest: float) -> tuple[float, str]:
     """What to divide pJ by, and its name; tables in units of a MAC are left as they are."""
     if report["energy"]["unit"] != "pJ":
         return 1.0, f"x the energy of a {report['energy']['unit']}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from accelsim.cyclesplit import CATEGORIES
@@ -55,6 +57,11 @@ def quantity(value: float) -> str:
     return f"{value:.3g}"
 
 
+def hex_color(color: str) -> str:
+    """A colour that matplotlib knows, as ``#rrggbb``."""
+    return to_hex(color)
+
+
 def check_format(path: str | Path) -> str:
     """The format that a file's name asks for. Raises ConfigError."""
     ending = Path(path).suffix.lower().removeprefix(".")
@@ -78,3 +85,14 @@ def save(ax: Axes, path: str | Path, dpi: int = 150) -> None:
             figure.savefig(path, format=ending, metadata=_NO_DATES[ending], dpi=dpi)
         except OSError as error:
             raise ConfigError(str(path), "", f"the file cannot be written: {error.strerror or error}") from None
+
+
+def svg(ax: Axes) -> str:
+    """The figure of ``ax`` as :func:`save` writes it to an SVG file. Raises ValueError for axes without a figure."""
+    figure = ax.get_figure(root=True)
+    if figure is None:
+        raise ValueError("the axes belong to no figure")
+    buffer = io.StringIO()
+    with matplotlib.rc_context(_REPRODUCIBLE):
+        figure.savefig(buffer, format="svg", metadata=_NO_DATES["svg"])
+    return buffer.getvalue()
