@@ -18,6 +18,8 @@ from accelsim.numerics import INT8_MAX, INT8_MIN
 from accelsim.onnx.parts import Parts, weight_scales
 
 FULL = (INT8_MIN, INT8_MAX)
+SCALED = (QConv, QAdd, QConcat)
+"""Layers whose operators say the scale of what they read."""
 
 
 def to_operators(qgraph: QGraph, *, integers: bool = False, unsigned: bool = False) -> Any:
@@ -192,7 +194,18 @@ class _Exporter:
         entries = layer.table if self.parts.unsigned else np.roll(layer.table, INT8_MIN)
         table, index = self.parts.activations(f"{layer.name}.table", entries), f"{layer.name}.index"
         self.parts.node("Cast", [self.value[layer.input]], index, f"{layer.name}.cast", to=self.parts.int32)
-        self.clamped(layer, FULL, "Gather", [table, index], axis=0)
+        if any(isinstance(reader, SCALED) for reader in self.readers(layer.output)):
+            self.clamped(layer, FULL, "Gather", [table, index], axis=0)
+            return
+        # Nothing behind a look-up tells what its integers stand for: a round trip through real numbers does.
+        raw, real = (f"{layer.output}.{part}" for part in ("raw", "unscaled"))
+        self.parts.node("Gather", [table, index], raw, layer.name, axis=0)
+        self.parts.node("DequantizeLinear", [raw, *self.scaled(layer.output)], real, f"{layer.name}.dequantize")
+        self.value[layer.output] = layer.output
+        self.parts.node("QuantizeLinear", [real, *self.scaled(layer.output)], layer.output, f"{layer.name}.quantize")
+
+    def readers(self, tensor: str) -> list[QLayer]:
+        return [layer for layer in self.graph.layers if tensor in sources(layer)]
 
     def add_flatten(self, layer: QReshape) -> None:
         """The vector in the order of the ONNX model if only products read it, else pixel by pixel as in accelsim."""
@@ -209,8 +222,8 @@ class _Exporter:
 
     def only_products_read(self, tensor: str) -> bool:
         """Whether the order of a vector's values is a matter of the weights of those that read it."""
-        for layer in self.graph.layers:
-            if tensor not in sources(layer) or (isinstance(layer, QConv) and layer.kind == "fc"):
+        for layer in self.readers(tensor):
+            if isinstance(layer, QConv) and layer.kind == "fc":
                 continue
             if not isinstance(layer, QLut | QReshape) or not self.only_products_read(layer.output):
                 return False

@@ -7,12 +7,12 @@ from typing import Any
 from accelsim.errors import MissingExtraError
 
 
-def library() -> Any:
-    """The module ``onnx``. Raises MissingExtraError, which names the command that installs it."""
+def library(feature: str = "reading ONNX models") -> Any:
+    """The module ``onnx``. Raises MissingExtraError, which names the ``feature`` and the command that installs it."""
     try:
         import onnx
     except ImportError:
-        raise MissingExtraError("reading ONNX models", "onnx") from None
+        raise MissingExtraError(feature, "onnx") from None
     return onnx
 
 

@@ -30,7 +30,7 @@ class Parts:
 
     def __init__(self, *, unsigned: bool = False) -> None:
         self.unsigned = unsigned
-        self.onnx = library()
+        self.onnx = library("writing ONNX models")
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
         self.made: set[str] = set()

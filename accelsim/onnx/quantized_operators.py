@@ -18,6 +18,7 @@ from accelsim.onnx.problems import Refusal, shown
 from accelsim.onnx.quantized import VALUES, Limits, Pending, Quant, QuantizedContext, Table
 from accelsim.onnx.quantized_layers import addition, check_fill, concatenation, pool
 from accelsim.onnx.quantized_products import PRODUCTS
+from accelsim.onnx.quantized_tables import TABLES, limited
 from accelsim.onnx.registry import Handler, Operator, Registry
 from accelsim.onnx.values import Node, Quantized, Value
 from accelsim.onnx.views import VIEWS
@@ -138,7 +139,9 @@ def clamp(context: QuantizedContext, node: Node) -> None:
     if quant is None:
         raise Refusal("reads an integer input that has no scale yet")
     wanted = np.clip(VALUES + quant.shift, low, high) - quant.shift
-    context.give(node, context.mapped(node, value, quant, wanted, node.op.lower()))
+    ends = np.clip(wanted[[0, -1]], *ALL)
+    done = limited(context, node, value, (int(ends[0]), int(ends[1])))
+    context.give(node, done or context.mapped(node, value, quant, wanted, node.op.lower()))
 
 
 @operator("two activations of one shape", "Add")
@@ -277,5 +280,7 @@ def _plain(value: Value) -> Value:
     return value
 
 
-QUANTIZED: dict[str, Operator] = {**VIEWS.operators, **PRODUCTS.operators, **_OPERATORS.operators}
+QUANTIZED: dict[str, Operator] = {
+    **VIEWS.operators, **TABLES.operators, **PRODUCTS.operators, **_OPERATORS.operators
+}  # fmt: skip
 """Operators of quantised models, by name."""
