@@ -12,13 +12,11 @@ from collections.abc import Sequence
 
 from accelsim.arch import Arch
 from accelsim.compiler.sync import Edges
-from accelsim.isa.effects import task
-from accelsim.isa.instructions import Instr
-from accelsim.isa.protocol import ArrayWork, FillWork, TransferWork, Unit, VectorWork
+from accelsim.isa.protocol import ArrayWork, FillWork, Task, TransferWork, Unit, VectorWork
 from accelsim.timing import IDLE_ARRAY, advance, burst_count, fill_cycles, vector_cycles
 
 
-def expected_acceptance(instructions: Sequence[Instr], edges: Edges, arch: Arch) -> list[int]:
+def expected_acceptance(tasks: Sequence[Task], edges: Edges, arch: Arch) -> list[int]:
     """The cycle in which each instruction would be accepted with all words at hand."""
     free = [0] * len(Unit)
     landed_before = [-1] * len(Unit)
@@ -26,10 +24,10 @@ def expected_acceptance(instructions: Sequence[Instr], edges: Edges, arch: Arch)
     per_burst = float(arch.dram.burst_bytes / arch.dram.bytes_per_cycle)
     accepted: list[int] = []
     landed: list[int] = []
-    for instr, producers in zip(instructions, edges.producers):
-        unit = instr.unit
+    for task, producers in zip(tasks, edges.producers):
+        unit = task.unit
         at = max([free[unit], *(landed[p] + 1 for p in producers)])
-        match task(instr, arch).work:
+        match task.work:
             case ArrayWork() as work:
                 free[unit], end, array = advance(array, work, at, arch.array)
             case VectorWork() as work:
@@ -50,7 +48,7 @@ def expected_acceptance(instructions: Sequence[Instr], edges: Edges, arch: Arch)
     return accepted
 
 
-def program_order(instructions: Sequence[Instr], edges: Edges, arch: Arch) -> list[int]:
-    """Positions of the stream's instructions in program order."""
-    accepted = expected_acceptance(instructions, edges, arch)
-    return sorted(range(len(instructions)), key=lambda i: (accepted[i], i))
+def program_order(tasks: Sequence[Task], edges: Edges, arch: Arch) -> list[int]:
+    """Positions of a stream's instructions, of which the tasks are given, in program order."""
+    accepted = expected_acceptance(tasks, edges, arch)
+    return sorted(range(len(tasks)), key=accepted.__getitem__)  # of equal ones the first stays first

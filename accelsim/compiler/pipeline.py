@@ -13,20 +13,14 @@ from accelsim.arch import Arch
 from accelsim.cache import Cache, key_of
 from accelsim.compiler.aim import CYCLES, Aim
 from accelsim.compiler.capacity import check_capacity
-from accelsim.compiler.constants import Constants
+from accelsim.compiler.draft import Draft, Drafts, Energy, Evaluate, Judge, emitter_of
 from accelsim.compiler.dump import report_stages
-from accelsim.compiler.emitter import Emitter
 from accelsim.compiler.layout import DramLayout
 from accelsim.compiler.lower import lower
 from accelsim.compiler.ops import Lowered, MatOp, Op
-from accelsim.compiler.order import program_order
-from accelsim.compiler.place import Placement
-from accelsim.compiler.plan import ChainPlan, Plan
-from accelsim.compiler.schedule import run_chain, schedule
-from accelsim.compiler.search import Cost, Found, aimed, search
+from accelsim.compiler.plan import Plan
+from accelsim.compiler.search import Found, aimed, search
 from accelsim.compiler.store import dump_plans, load_plans, structure
-from accelsim.compiler.stream import Stream
-from accelsim.compiler.sync import Edges, find_edges, with_tokens
 from accelsim.errors import AccelsimError
 from accelsim.isa.check import check_program
 from accelsim.isa.instructions import Halt, Instr
@@ -37,13 +31,6 @@ from accelsim.nn.graph import QGraph
 Observer = Callable[[str, str], None]
 """Called with a stage's name and its text form."""
 
-Evaluate = Callable[[Program], int]
-"""The cycles of a program, which may lack its constants."""
-
-Energy = Callable[[Program, int], float]
-"""The energy in pJ of a program that takes so many cycles."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
     """A checked program and how its layers were packed (by layer name)."""
@@ -51,14 +38,6 @@ class Compiled:
     program: Program
     packing: dict[str, str]
     fused: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """The simulator's side of a comparison."""
-
-    evaluate: Evaluate
-    energy: Energy | None
 
 
 def compile_network(
@@ -82,8 +61,9 @@ def compile_network(
     """
     lowered = lower(graph, batch)
     check_capacity(lowered, arch)
-    found = _plans(lowered, arch, aim, Judge(evaluate, energy) if evaluate is not None else None, cache)
-    compiled = _emit(lowered, found, arch, constants=not time_only)
+    drafts = Drafts.of(lowered, arch)
+    found = _plans(drafts, aim, Judge(evaluate, energy) if evaluate is not None else None, cache)
+    compiled = _emit(lowered, found, drafts, arch, constants=not time_only)
     if not time_only:
         _check(compiled.program, arch)
     if observe is not None:
@@ -99,9 +79,9 @@ def _check(program: Program, arch: Arch) -> None:
         raise RuntimeError(f"the compiler made an invalid program: {error}") from error
 
 
-def _plans(lowered: Lowered, arch: Arch, aim: Aim, judge: Judge | None, cache: Cache | None) -> Found:
+def _plans(drafts: Drafts, aim: Aim, judge: Judge | None, cache: Cache | None) -> Found:
     """Plans from the cache, or new ones."""
-    key = ""
+    key, lowered, arch = "", drafts.lowered, drafts.arch
     if cache is not None:
         machine = json.dumps(arch.to_dict() | {"name": ""}, sort_keys=True)
         key = key_of("plan", (structure(lowered), machine, repr(aim), str(judge is not None)))
@@ -110,66 +90,22 @@ def _plans(lowered: Lowered, arch: Arch, aim: Aim, judge: Judge | None, cache: C
         if found is not None:
             return Found(*found)
     aim = aimed(lowered, arch, aim)
-    found = search(lowered, arch, aim, _costs(lowered, arch, judge) if judge is not None else None)
+    found = search(lowered, arch, aim, (lambda each: drafts.costs(each, judge)) if judge is not None else None)
     if cache is not None:
         cache.write(key, dump_plans(found.placement, found.plans))
     return found
 
 
-def _costs(lowered: Lowered, arch: Arch, judge: Judge) -> Callable[[Aim], Cost]:
-    return lambda aim: _cost(lowered, arch, aim, judge)
-
-
-def _cost(lowered: Lowered, arch: Arch, aim: Aim, judge: Judge) -> Cost:
-    def cost(placement: Placement, plans: tuple[ChainPlan, ...], number: int | None) -> float:
-        program = _trial(lowered, placement, plans, number, arch)
-        cycles = judge.evaluate(program)
-        spent = judge.energy(program, cycles) if aim.weighs_energy and judge.energy is not None else 0.0
-        return aim.cost(cycles, spent)
-
-    return cost
-
-
-def _trial(
-    lowered: Lowered, placement: Placement, plans: tuple[ChainPlan, ...], number: int | None, arch: Arch
-) -> Program:
-    """The network, or one image of one chain alone, without its constants: for its time."""
-    part = lowered
-    if number is not None:
-        chain = placement.chains[number]
-        part = replace(lowered, ops=chain.ops, batch=lowered.batch if chain.batched else 1)
-    layout = DramLayout(align=max(64, arch.dram.burst_bytes))
-    emitter = _emitter(part, placement, plans, layout, arch)
-    if number is None:
-        schedule(emitter)
-    else:
-        run_chain(emitter, number, 0)
-    stream = emitter.stream
-    edges = find_edges(stream.instructions, arch, layout.size)
-    words = with_tokens(stream.instructions, edges)
-    order = program_order(stream.instructions, edges, arch)
-    return Program(
-        instructions=(*(words[i] for i in order), Halt(on=Unit.STORE)), image=np.zeros(0, np.uint8),
-        dram_bytes=layout.size,
-    )  # fmt: skip
-
-
-def _emitter(
-    lowered: Lowered, placement: Placement, plans: tuple[ChainPlan, ...], layout: DramLayout, arch: Arch
-) -> Emitter:
-    tiles = {name: plan for chain in plans for name, plan in chain.plans.items()}
-    constants = Constants(lowered, tiles, layout, arch)
-    return Emitter(lowered, placement, plans, constants, _dram_tensors(lowered, placement, layout), arch)
-
-
-def _emit(lowered: Lowered, found: Found, arch: Arch, *, constants: bool) -> Compiled:
-    layout = DramLayout(align=max(64, arch.dram.burst_bytes))
-    emitter = _emitter(lowered, found.placement, found.plans, layout, arch)
-    stream = schedule(emitter)
-    edges = find_edges(stream.instructions, arch, layout.size)
-    image = layout.image() if constants else np.zeros(0, np.uint8)
-    program = _program(lowered, stream, edges, layout, emitter.dram, arch, image)
-    packing = {op.layer: _packing_text(op, emitter.plans[op.name]) for op in reversed(lowered.ops)}
+def _emit(lowered: Lowered, found: Found, drafts: Drafts, arch: Arch, *, constants: bool) -> Compiled:
+    draft, image = drafts.get(found.placement, found.plans, None), np.zeros(0, np.uint8)
+    if constants:
+        layout = DramLayout(align=max(64, arch.dram.burst_bytes))
+        emitter_of(lowered, found.placement, found.plans, layout, arch)
+        assert layout.size == draft.dram_bytes, "constants and tensors have their places before there are instructions"
+        image = layout.image()
+    program = _program(lowered, draft, arch, image)
+    plans = {name: plan for chain in found.plans for name, plan in chain.plans.items()}
+    packing = {op.layer: _packing_text(op, plans[op.name]) for op in reversed(lowered.ops)}
     return Compiled(program=program, packing=packing, fused=lowered.fused)
 
 
@@ -177,42 +113,18 @@ def _packing_text(op: Op, plan: Plan) -> str:
     return plan.packing.text(op) if isinstance(op, MatOp) and plan.packing is not None else "vector"
 
 
-def _dram_tensors(lowered: Lowered, placement: Placement, layout: DramLayout) -> dict[str, int]:
-    """Addresses of inputs, outputs and tensors that live in DRAM, dense, all images."""
-    inner = {
-        lowered.root[chain.ops[level].output] for chain in placement.chains for level in chain.inner
-    }
-    used = {lowered.root[t] for op in lowered.ops for t in (*op.inputs, op.output)}
-    roots = dict.fromkeys(
-        root
-        for root in (lowered.root[name] for name in lowered.tensors)
-        if root in (*lowered.inputs, *lowered.outputs)
-        or (root not in placement.homes and root not in inner and root in used)
-    )
-    return {root: layout.reserve(lowered.tensors[root].size * lowered.batch) for root in roots}
-
-
-def _program(
-    lowered: Lowered,
-    stream: Stream,
-    edges: Edges,
-    layout: DramLayout,
-    tensors: dict[str, int],
-    arch: Arch,
-    image: NDArray[np.uint8],
-) -> Program:
-    order = program_order(stream.instructions, edges, arch)
+def _program(lowered: Lowered, draft: Draft, arch: Arch, image: NDArray[np.uint8]) -> Program:
+    order, stream = draft.order(arch), draft.stream
     place_of = {old: new for new, old in enumerate(order)}
-    words = with_tokens(stream.instructions, edges)
-    instructions: list[Instr] = [words[i] for i in order]
+    instructions: list[Instr] = [draft.words[i] for i in order]
     instructions.append(Halt(on=Unit.STORE))
     number = {name: i for i, name in enumerate(lowered.layers)}
     last = len(lowered.layers) - 1
     return Program(
         instructions=tuple(instructions),
         image=image,
-        dram_bytes=layout.size,
-        regions=_regions(lowered, tensors),
+        dram_bytes=draft.dram_bytes,
+        regions=_regions(lowered, draft.dram),
         layers=lowered.layers,
         layer_of=(*(number[stream.layers[i]] for i in order), last),
         tile_of=(*(stream.tiles[i] for i in order), "end"),

@@ -9,7 +9,7 @@ import pytest
 
 from accelsim.arch import Arch, flatten
 from accelsim.bundled import resolve
-from accelsim.compiler import tile
+from accelsim.compiler import draft, tile
 from accelsim.compiler.grid import timeless
 from accelsim.compiler.memo import Memo
 from accelsim.job import compile_for
@@ -52,7 +52,7 @@ def test_every_key_of_a_machine_is_changed_here():
 
 
 def forget() -> None:
-    for memo in vars(tile).values():
+    for memo in (*vars(tile).values(), *vars(draft).values()):
         if isinstance(memo, Memo):
             memo.clear()
 
