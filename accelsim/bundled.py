@@ -34,6 +34,11 @@ def available(kind: Kind) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder(kind).glob(f"*{SUFFIX}"))}
 
 
+def models() -> dict[str, Path]:
+    """Bundled ONNX models by name, suffix included: a workload file may have the same name without."""
+    return {path.name: path for path in sorted(folder("workloads").glob("*.onnx"))}
+
+
 def presets() -> dict[str, Path]:
     """Bundled DRAM devices by name, for ``dram.preset``."""
     return {path.stem: path for path in sorted((folder("configs") / "dram").glob(f"*{SUFFIX}"))}
@@ -55,6 +60,8 @@ def resolve(name_or_path: str | Path, kind: Kind, *, beside: Path | None = None)
             return candidate
     bundled = available(kind)
     stem = name.removesuffix(SUFFIX)
+    if kind == "workloads" and name in models():
+        return models()[name]
     if stem in bundled:
         return bundled[stem]
     raise _missing(name, stem, path, kind, bundled)

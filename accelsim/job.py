@@ -24,6 +24,7 @@ from accelsim.hw.machine import simulate as simulate_tasks
 from accelsim.isa.effects import tasks
 from accelsim.nn import golden
 from accelsim.nn.graph import QGraph, QReshape, QSoftmax
+from accelsim.nn.layouts import to_model
 from accelsim.nn.liveness import liveness
 from accelsim.nn.loader import Network
 from accelsim.nn.scales import dequantize, quantize_values
@@ -159,8 +160,8 @@ class Job:
         labels = _classify(self.network, graph, outputs)
         report = self.report(prepared, trace, level, alive=alive, bit_exact=mismatch is None)
         return Result(
-            report=report, outputs=outputs, program=program, arch=self.machine, trace=trace, labels=labels,
-            mismatch=mismatch,
+            report=report, outputs=to_model(outputs, self.network.ports), program=program, arch=self.machine,
+            trace=trace, labels=labels, mismatch=mismatch,
         )  # fmt: skip
 
     def report(

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.arch import Arch
-from accelsim.bundled import resolve
 from accelsim.cache import Cache
 from accelsim.compiler.aim import check_objective
 from accelsim.compiler.pipeline import Observer
@@ -19,11 +18,11 @@ from accelsim.execution import check_level, execute, outputs_of, run_program
 from accelsim.isa.program import Program
 from accelsim.job import Clock, Job, compare, compile_for, placed, quantized
 from accelsim.machine_file import load_arch
+from accelsim.networks import Images, given_values, open_network
 from accelsim.nn import golden
-from accelsim.nn.dataset import given_feeds
 from accelsim.nn.forward import forward
 from accelsim.nn.graph import Graph
-from accelsim.nn.loader import Network, load_network
+from accelsim.nn.loader import Network
 from accelsim.result import Result
 
 __all__ = ["compile_file", "evaluate", "execute", "open_network", "run"]
@@ -32,7 +31,7 @@ EVALUATION_BATCH = 60
 
 
 def run(
-    workload: str | Path,
+    workload: str | Path | Network,
     *,
     arch: str | Path | Arch = "edge",
     set: Mapping[str, Any] | None = None,
@@ -40,53 +39,63 @@ def run(
     objective: str = "cycles",
     level: str = "cycle",
     timing_only: bool = False,
-    input: NDArray[Any] | Mapping[str, NDArray[Any]] | None = None,
+    input: Images | None = None,
+    calibrate: Images | None = None,
+    dims: Mapping[str, int] | None = None,
     cache: bool = True,
 ) -> Result:
     """Compile and simulate a workload and check every layer bit for bit.
 
-    ``workload`` and ``arch`` are paths or bundled names; ``set`` changes keys of the machine (``{"array.rows": 32}``).
-    ``input`` is float32 (batch, h, w, c), or such arrays by name for a network with several inputs, else the
-    workload's own images, ``batch`` of them (1). ``level`` is ``cycle`` (values and time), ``functional`` (values
-    alone) or ``pe`` (values and time of every gemm from the registers of the array: equal to ``cycle``, and slow);
-    ``timing_only`` leaves the values out. ``cache`` keeps what the compiler found for later runs (see
-    ``accelsim.cache``). Raises an AccelsimError for wrong input; a difference from the golden model is not raised but
-    reported (``report["bit_exact"]``, ``mismatch``).
+    ``workload`` and ``arch`` are paths or bundled names, or a network that :func:`open_network` gave; ``set`` changes
+    keys of the machine (``{"array.rows": 32}``). ``input`` is float32 (batch, h, w, c), or such arrays by name for a
+    network with several inputs, else the workload's own images, ``batch`` of them (1); for an ONNX model it has the
+    model's own layout, and so have the outputs. ``calibrate`` and ``dims`` are those of :func:`open_network`.
+    ``level`` is ``cycle`` (values and time), ``functional`` (values alone) or ``pe`` (values and time of every gemm
+    from the registers of the array: equal to ``cycle``, and slow); ``timing_only`` leaves the values out. ``cache``
+    keeps what the compiler found for later runs (see ``accelsim.cache``). Raises an AccelsimError for wrong input; a
+    difference from the golden model is not raised but reported (``report["bit_exact"]``, ``mismatch``).
     """
     clock = Clock()
     check_level(level, timing_only)
     check_objective(objective)
     _check_batch(batch)
     machine = load_arch(arch, dict(set or {}))
-    network = open_network(workload)
-    feeds = network.feeds(batch or 1) if input is None else given_feeds(input, network.shapes, batch)
+    network = _opened(workload, calibrate, dims)
+    feeds = network.feeds(batch or 1) if input is None else given_values(network, input, batch)
     size = len(feeds[network.shapes[0][0]])
-    job = Job(network, str(workload), machine, size, objective, Cache() if cache else None, clock)
+    given = network.path if isinstance(workload, Network) else str(workload)
+    job = Job(network, given, machine, size, objective, Cache() if cache else None, clock)
     if timing_only:
         return job.time(level)
     return job.values(feeds, level)
 
 
-def open_network(workload: str | Path) -> Network:
-    """Read a workload by path or bundled name. Raises ConfigError or ConfigErrors."""
-    return load_network(resolve(workload, "workloads"))
+def _opened(workload: str | Path | Network, calibrate: Images | None, dims: Mapping[str, int] | None) -> Network:
+    """The network itself, if it is open already."""
+    if not isinstance(workload, Network):
+        return open_network(workload, calibrate=calibrate, dims=dims)
+    if calibrate is not None or dims:
+        raise ConfigError("calibrate", "", "an open network has its ranges and dimensions", "give both to load_network")
+    return workload
 
 
 def compile_file(
-    workload: str | Path,
+    workload: str | Path | Network,
     *,
     arch: str | Path | Arch = "edge",
     set: Mapping[str, Any] | None = None,
     batch: int = 1,
     objective: str = "cycles",
     dump: Observer | None = None,
+    calibrate: Images | None = None,
+    dims: Mapping[str, int] | None = None,
     cache: bool = True,
 ) -> Program:
-    """Compile a workload; ``dump(stage, text)`` receives the text form of every stage."""
+    """Compile a workload; ``dump(stage, text)`` receives the text form of every stage, others as in :func:`run`."""
     check_objective(objective)
     _check_batch(batch)
     machine = load_arch(arch, dict(set or {}))
-    network = open_network(workload)
+    network = _opened(workload, calibrate, dims)
     with placed(network):
         return compile_for(network.quantize(), machine, batch, objective, Cache() if cache else None, dump).program
 

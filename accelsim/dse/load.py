@@ -16,7 +16,7 @@ from accelsim.dse.schema import POINTS_LIMIT, SweepFile
 from accelsim.dse.space import COMPILER_KEYS, Strategy, Sweep, Workload, full_key
 from accelsim.errors import AccelsimError, ConfigError, ConfigErrors, GraphError
 from accelsim.machine_file import PRESET, TABLE, load_arch
-from accelsim.nn.loader import load_network
+from accelsim.networks import open_network
 from accelsim.spelling import suggest
 from accelsim.validation import check_data, sort_by_line
 from accelsim.yamlio import Document, Keys, dump_yaml, parse_document, read_document
@@ -125,7 +125,7 @@ class _Parts:
                 self.errors.append(self.document.error(keys, error.problem, error.hint))
                 continue
             try:
-                network = load_network(path)
+                network = open_network(path)
             except (ConfigError, ConfigErrors, GraphError) as error:
                 self._blame(keys, error)
                 continue

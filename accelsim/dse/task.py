@@ -15,9 +15,10 @@ from accelsim.dse.space import Workload
 from accelsim.errors import AccelsimError, CapacityError, ConfigError, GraphError
 from accelsim.execution import run_time
 from accelsim.job import Clock, Job, compile_for
+from accelsim.networks import open_network
 from accelsim.nn.facts import LayerFacts, NetworkFacts, layer_facts, network_facts
 from accelsim.nn.graph import QGraph
-from accelsim.nn.loader import Network, load_network
+from accelsim.nn.loader import Network
 from accelsim.prepared import Prepared
 
 OK, INFEASIBLE, FAILED = "ok", "infeasible", "failed"
@@ -102,7 +103,7 @@ def _network(workload: Workload) -> tuple[Network, QGraph]:
 
 @lru_cache(maxsize=8)
 def _read(workload: Workload) -> tuple[Network, QGraph]:
-    network = load_network(workload.path)
+    network = open_network(workload.path)
     if network.digest() != workload.digest:
         raise ConfigError(workload.path, "", "the workload is not the one that the sweep began with")
     return network, network.quantize()

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.errors import ConfigError
-from accelsim.nn.shapes import Shape
 
 SPLITS = ("train", "val", "test")
 RESIZE_METHODS = ("bilinear", "nearest")
@@ -86,35 +85,36 @@ def as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def given_feeds(
-    given: Any, inputs: Sequence[tuple[str, Shape]], batch: int | None
+    given: Any, inputs: Sequence[tuple[str, tuple[int, ...]]], batch: int | None, where: str = "input"
 ) -> dict[str, NDArray[np.float32]]:
     """A caller's values of every input by name: one array for a network with one input, else a mapping by name.
 
-    ``inputs`` are (name, (h, w, c)). Raises ConfigError (at ``input``, or ``input NAME``) for anything else.
+    ``inputs`` are (name, shape of one image), mostly (h, w, c). Raises ConfigError (at ``where``, or ``where NAME``)
+    for anything else.
     """
     names = [name for name, _ in inputs]
     known = ", ".join(names)
     if not isinstance(given, Mapping):
         if len(names) > 1:
             problem = f"the network has {len(names)} inputs and needs an array for each"
-            raise ConfigError("input", "", problem, f"in Python, a dictionary by name: {known}")
-        return {names[0]: given_images(given, inputs[0][1], batch)}
+            raise ConfigError(where, "", problem, f"in Python, a dictionary by name: {known}")
+        return {names[0]: given_images(given, inputs[0][1], batch, where)}
     for name in given:
         if name not in names:
-            raise ConfigError(f"input {name}", "", "the network has no such input", f"it has: {known}")
+            raise ConfigError(f"{where} {name}", "", "the network has no such input", f"it has: {known}")
     feeds: dict[str, NDArray[np.float32]] = {}
     for name, shape in inputs:
         if name not in given:
-            raise ConfigError(f"input {name}", "", "has no values", "every input needs an array")
-        feeds[name] = given_images(given[name], shape, batch, f"input {name}")
+            raise ConfigError(f"{where} {name}", "", "has no values", "every input needs an array")
+        feeds[name] = given_images(given[name], shape, batch, f"{where} {name}")
         batch = len(feeds[name])
     return feeds
 
 
 def given_images(
-    given: Any, shape: Shape, batch: int | None, where: str = "input"
+    given: Any, shape: tuple[int, ...], batch: int | None, where: str = "input"
 ) -> NDArray[np.float32]:
-    """A caller's images, one (h, w, c) or several (n, h, w, c), as finite float32 (n, h, w, c).
+    """A caller's images, one of ``shape`` (mostly (h, w, c)) or several (n, *shape), as finite float32 (n, *shape).
 
     Raises ConfigError (at ``where``) for anything else, and when ``batch`` is another number than n.
     """
@@ -124,7 +124,7 @@ def given_images(
     images = as_float32(images)
     if images.shape == shape:
         images = images[None]
-    if images.shape[1:] != shape or images.ndim != 4 or len(images) == 0:
+    if images.shape[1:] != shape or images.ndim != len(shape) + 1 or len(images) == 0:
         wanted = ", ".join(map(str, shape))
         raise ConfigError(where, "", f"expected (batch, {wanted}), got {np.shape(given)}")
     if not np.isfinite(images).all():

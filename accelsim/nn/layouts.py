@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -86,3 +87,48 @@ class Layout:
             moved = array.reshape(len(array), *self.hwc).transpose(0, 3, 1, 2)
             return np.ascontiguousarray(moved).reshape(len(array), *self.shape)
         return array.reshape(len(array), -1)[:, self.index.reshape(-1)].reshape(len(array), *self.shape)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Port:
+    """An input or output of a model in another format: its name and layout there.
+
+    An input of integers has their ``scale`` and ``zero``: the real value is ``scale * (x - zero)``.
+    """
+
+    name: str
+    layout: Layout
+    scale: np.float32 | None = None
+    zero: int = 0
+
+    def real(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, *shape) as the model has it -> real values, (n, h, w, c)."""
+        values = self.layout.to_nhwc(array)
+        return values if self.scale is None else (values - np.float32(self.zero)) * self.scale
+
+
+def own_shapes(
+    inputs: Sequence[tuple[str, Shape]], ports: Mapping[str, Port]
+) -> list[tuple[str, tuple[int, ...]]]:
+    """(name, shape without the batch) of each input as its model has them."""
+    return [(ports[name].name, ports[name].layout.shape) if name in ports else (name, hwc) for name, hwc in inputs]
+
+
+def from_model(
+    given: Mapping[str, NDArray[np.float32]], inputs: Sequence[tuple[str, Shape]], ports: Mapping[str, Port]
+) -> dict[str, NDArray[np.float32]]:
+    """Arrays by the names and in the layouts of a model, as accelsim's own."""
+    found = {}
+    for name, _ in inputs:
+        port = ports.get(name)
+        found[name] = given[name] if port is None else port.real(given[port.name])
+    return found
+
+
+def to_model(outputs: Mapping[str, NDArray[Any]], ports: Mapping[str, Port]) -> dict[str, NDArray[Any]]:
+    """accelsim's outputs by the names and in the layouts of the model; others as they are."""
+    found = {}
+    for name, array in outputs.items():
+        port = ports.get(name)
+        found[port.name if port else name] = port.layout.from_nhwc(array) if port else array
+    return found

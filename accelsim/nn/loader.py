@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.nn.dataset import Dataset, as_float32, read_array
-from accelsim.nn.graph import Graph, QGraph
+from accelsim.nn.graph import Graph, QGraph, Tensor
 from accelsim.nn.labelled import read_labelled, several_inputs
+from accelsim.nn.layouts import Port
 from accelsim.nn.quantize import quantize
 from accelsim.nn.reader import GraphReader, Mistakes
 from accelsim.nn.schema import WorkloadFile
 from accelsim.nn.shapes import Shape
 from accelsim.nn.stored_reader import is_stored, read_stored
 from accelsim.nn.weights import file_weights, name_number, random_weights
+from accelsim.numerics import INT8_MAX, INT8_MIN
 from accelsim.validation import validate
 from accelsim.yamlio import Document, read_document
 
@@ -32,7 +34,8 @@ class Network:
 
     ``calibration`` is float32 (n, h, w, c) by input name; ``classes`` names the channels of the last output and may
     be empty; ``dataset`` is None for a network without real images. ``places`` is ``file:line:col`` of every layer,
-    by name.
+    by name. ``ports`` are the inputs and outputs of a model in another format; ``variant`` is what else than its files
+    the int8 network follows from; ``note`` is what a user should know about it.
     """
 
     name: str
@@ -46,6 +49,9 @@ class Network:
     seed: int
     places: Mapping[str, str]
     files: tuple[Path, ...]  # the workload file and those it names
+    ports: Mapping[str, Port] = field(default_factory=dict)
+    variant: str = ""
+    note: str = ""
 
     @property
     def shapes(self) -> tuple[tuple[str, Shape], ...]:
@@ -56,8 +62,8 @@ class Network:
         return tuple((name, graph.tensors[name].shape) for name in graph.inputs)
 
     def digest(self) -> str:
-        """A hash of everything the int8 network follows from: the content of its files."""
-        total = hashlib.blake2b(digest_size=20)
+        """A hash of everything the int8 network follows from: the content of its files, and ``variant``."""
+        total = hashlib.blake2b(self.variant.encode(), digest_size=20)
         for path in self.files:
             with path.open("rb") as file:
                 total.update(hashlib.file_digest(file, "blake2b").digest())
@@ -74,7 +80,10 @@ class Network:
         """
         if self.dataset:
             return {self.shapes[0][0]: self.dataset.images("test", batch)}
-        return random_values(self.shapes, batch, self.seed + 1)
+        values = random_values(self.shapes, batch, self.seed + 1)
+        if self.qgraph is None or not self.ports:
+            return values
+        return {name: spread_over(array, self.qgraph.tensors[name]) for name, array in values.items()}
 
     def quantize(self) -> QGraph:
         """The int8 network. Raises GraphError."""
@@ -82,6 +91,12 @@ class Network:
             return self.qgraph
         assert self.graph is not None, "a network is float or int8"
         return quantize(self.graph, self.calibration, self.method)
+
+
+def spread_over(values: NDArray[np.float32], tensor: Tensor) -> NDArray[np.float32]:
+    """Values in -1..1 spread over all that an int8 tensor can hold."""
+    low, high = (tensor.scale * np.float32(end - tensor.zero) for end in (INT8_MIN, INT8_MAX))
+    return low + (values + np.float32(1)) / np.float32(2) * (high - low)
 
 
 def load_network(path: str | Path, *, trained: bool = True) -> Network:

@@ -50,6 +50,10 @@ class Context:
         self.shapes[name] = layout.hwc
         return Value(layer=name, layout=layout, stored={layout.hwc: name}, kind=kind)
 
+    def integers_taken(self) -> dict[str, tuple[np.float32, int]]:
+        """Scale and zero point of each input that the model takes as integers."""
+        return {}
+
     def output(self, name: str) -> Value:
         """What the model gives under a name. Raises Refusal, or Skipped after a failure."""
         found = self.known(name)

@@ -40,7 +40,8 @@ class OnnxModel:
 
     ``layouts`` says how the arrays of the model's inputs and outputs lie in accelsim's (n, h, w, c), by the names of
     accelsim; ``inputs`` and ``outputs`` are (name in the model, name in accelsim), in the order of the file.
-    ``places`` is how messages call what each layer was made of.
+    ``places`` is how messages call what each layer was made of. ``integers`` has scale and zero point of the inputs
+    that the model takes as int8 or uint8.
     """
 
     name: str
@@ -53,6 +54,7 @@ class OnnxModel:
     layouts: Mapping[str, Layout]
     places: Mapping[str, str]
     files: tuple[Path, ...]
+    integers: Mapping[str, tuple[np.float32, int]]
 
 
 def load_onnx(path: str | Path, dims: Mapping[str, int] | None = None) -> OnnxModel:
@@ -166,6 +168,7 @@ class _Reader:
         stem = self.file.path.stem
         graph, qgraph, renamed = None, None, {}
         try:
+            self._check_apart(outputs)
             if isinstance(self.context, QuantizedContext):
                 qgraph = self.context.network(stem, [v for _, v in self.inputs], [v for _, v in outputs])
             else:
@@ -181,8 +184,17 @@ class _Reader:
             inputs=tuple((name, value.layer) for name, value in self.inputs), outputs=tuple(names),
             shapes=tuple((value.layer, value.layout.hwc) for _, value in self.inputs),
             layouts=layouts, places={name: f"{self.file.path}: {label}" for name, label in self.context.labels.items()},
-            files=tuple(self.file.files),
+            files=tuple(self.file.files), integers=self.context.integers_taken(),
         )  # fmt: skip
+
+    def _check_apart(self, outputs: list[tuple[str, Value]]) -> None:
+        """One layer can be an output in one layout only. Raises GraphError."""
+        seen: dict[str, tuple[str, Layout]] = {}
+        for name, value in outputs:
+            other = seen.setdefault(value.layer, (name, value.layout))
+            if other[0] != name and not other[1].same(value.layout):
+                problem = f"the outputs {shown(other[0])!r} and {shown(name)!r} are one tensor in two layouts"
+                raise GraphError(value.layer, problem, "leave one of them out")
 
     def _graph(self, stem: str, outputs: list[tuple[str, Value]]) -> tuple[Graph, dict[str, str]]:
         """The float network; raises GraphError when no layer does anything."""

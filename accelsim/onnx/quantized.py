@@ -86,6 +86,10 @@ class QuantizedContext(Context):
             layer=name, layout=layout, stored={layout.hwc: name}, kind=kind, real=name not in self.integer_inputs
         )
 
+    def integers_taken(self) -> dict[str, tuple[np.float32, int]]:
+        quants = {name: self.quants[name] for name in sorted(self.integer_inputs & set(self.quants))}
+        return {name: (quant.scale, quant.zero + quant.shift) for name, quant in quants.items()}
+
     def output(self, name: str) -> Value:
         found = self.known(name)
         if isinstance(found, Pending):
