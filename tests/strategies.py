@@ -9,18 +9,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from accelsim.nn.graph import QAdd, QConv, QGraph, QLayer, QLrn, QLut, QPool, QReshape, QSoftmax, Tensor
+from accelsim.nn.graph import (
+    Pads,
+    QAdd,
+    QConcat,
+    QConv,
+    QGraph,
+    QLayer,
+    QLrn,
+    QLut,
+    QPool,
+    QReshape,
+    QSoftmax,
+    Tensor,
+    sources,
+)
 from accelsim.nn.shapes import Shape, output_hw
+
+Pair: TypeAlias = tuple[int, int]
 
 WEIGHT_MODES = ("normal", "uniform", "sparse", "high", "low", "alternating")
 INPUT_MODES = ("uniform", "near_zero", "high", "low", "zero_point", "ramp", "extremes")
 BODY_KINDS = ("conv", "depthwise", "grouped", "maxpool", "avgpool", "lut")
-ALL_KINDS = (*BODY_KINDS, "add", "lrn", "gemm")
+ALL_KINDS = (*BODY_KINDS, "add", "lrn", "gemm", "concat")
+BRANCH_KINDS = ("conv", "conv", "depthwise", "maxpool", "avgpool", "lut", "lrn")
 
 
 @st.composite
@@ -64,19 +82,25 @@ def wide_cases(
 ) -> tuple[QGraph, dict[str, NDArray[np.int8]]]:  # fmt: skip
     """A network of 1 to ``max_parts`` independent parts with every kind of layer, and int8 inputs by name.
 
-    Additions read an earlier tensor or a network input of their own; any layer may be an output too. ``channels`` are
-    those of the images, any up to ``max_c`` if missing.
+    Additions and concatenations read earlier tensors or network inputs of their own; the kind "turn" goes back to an
+    earlier tensor, from which the next layer branches off. Any layer may be an output, one that nobody reads is.
+    ``channels`` are those of the images, any up to ``max_c`` if missing.
     """
     parts = []
     for index in range(draw(st.integers(1, max_parts), label="parts")):
         rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1), label="seed"))
         chain = _Chain(draw, rng, max_c, prefix=f"p{index}_", max_dilation=max_dilation)
+        if draw(st.sampled_from([False, False, True]), label="one scale"):
+            chain.level = np.float32(2.0**-4), draw(st.sampled_from([-128, 0, 7]), label="zero of all")
         some = draw(st.lists(st.sampled_from(kinds), min_size=min_layers, max_size=max_layers), label="kinds")
         h, w = (draw(st.integers(min_hw, max_hw), label="side") for _ in "hw")
         c = draw(st.sampled_from(channels) if channels else st.integers(1, max_c), label="c")
         chain.start((1 if some[0] == "gemm" else h, w, c))
         for kind in some:
             chain.body(kind)
+        chain.at = ""
+        if not chain.layers:
+            chain.body("lut")
         if draw(st.sampled_from([False, False, True]), label="fc"):
             chain.classifier(softmax=False)
         parts.append(chain)
@@ -90,8 +114,10 @@ def _merged(draw: st.DrawFn, parts: list[_Chain]) -> QGraph:
     """The parts as one network; each part's last tensor is an output, others may be."""
     outputs: list[str] = []
     for part in parts:
-        others = [layer.output for layer in part.layers[:-1]]
+        others = [x.output for x in part.layers if x.kind != "flatten" and x.output != part.last.name]
         outputs += [name for name in others if draw(st.sampled_from([False] * 5 + [True]), label="output too")]
+        read = {name for layer in part.layers for name in sources(layer)}
+        outputs += [name for name in others if name not in {*read, *outputs, part.last.name}]
         outputs.append(part.last.name)
     layers = [layer for part in parts for layer in part.layers]
     return QGraph(
@@ -150,10 +176,12 @@ class _Chain:
     tensors: dict[str, Tensor] = field(default_factory=dict)
     extra: dict[str, Tensor] = field(default_factory=dict)  # inputs that additions brought
     layers: list[QLayer] = field(default_factory=list)
+    at: str = ""  # the tensor that the next layer reads, the last one if empty
+    level: tuple[np.float32, int] | None = None  # scale and zero point of all tensors, if they share them
 
     @property
     def last(self) -> Tensor:
-        return list(self.tensors.values())[-1]
+        return self.tensors[self.at] if self.at else list(self.tensors.values())[-1]
 
     def pick(self, low: int, high: int, label: str) -> int:
         return self.draw(st.integers(low, high), label=label)
@@ -166,6 +194,8 @@ class _Chain:
         zeros = [-128, 127, 0, -3, 17, int(self.rng.integers(-128, 128))]
         zero = self.draw(st.sampled_from(zeros), label="zero")
         scale = np.float32(2.0 ** self.rng.uniform(-8, 0))
+        if self.level is not None:
+            scale, zero = self.level
         self.tensors[name] = Tensor(name=name, shape=shape, scale=scale, zero=zero)
         return self.tensors[name]
 
@@ -176,7 +206,10 @@ class _Chain:
 
     def body(self, kind: str) -> None:
         name = f"{self.prefix}l{len(self.layers)}_{kind}"
-        if kind in ("lut", "add", "lrn"):
+        if kind == "turn":
+            self.at = self.draw(st.sampled_from(list(self.tensors)), label="turn to")
+            return
+        if kind in ("lut", "add", "lrn", "concat", "inception"):
             getattr(self, kind)(name)
         elif kind == "gemm":
             self.gemm(name)
@@ -184,6 +217,7 @@ class _Chain:
             self.pool(name, kind)
         else:
             self.conv(name, kind)
+        self.at = ""
 
     def conv(self, name: str, kind: str) -> None:
         h, w, c = self.last.shape
@@ -229,7 +263,7 @@ class _Chain:
         )  # fmt: skip
 
     def pool(self, name: str, kind: str) -> None:
-        h, w, c = self.last.shape
+        h, w, _ = self.last.shape
         pads = tuple(self.pick(0, 2, "pad") for _ in range(4))
         # Each padding stays below the kernel, so that every window holds a real pixel.
         low = (max(pads[0], pads[1]) + 1, max(pads[2], pads[3]) + 1)
@@ -241,13 +275,18 @@ class _Chain:
             else:
                 kernel.append(self.pick(low[axis], max(low[axis], min(3, size)), "kernel"))
         stride = (self.pick(1, 3, "stride"), self.pick(1, 3, "stride"))
-        p, q = output_hw((h, w), (kernel[0], kernel[1]), stride, pads)
+        self.window(name, kind, (kernel[0], kernel[1]), stride, pads)
+
+    def window(self, name: str, kind: str, kernel: Pair, stride: Pair, pads: Pads) -> None:
+        """A pooling layer."""
+        h, w, c = self.last.shape
+        p, q = output_hw((h, w), kernel, stride, pads)
         source = self.last
         (self.same if kind == "maxpool" else self.tensor)(name, (p, q, c))
         self.layers.append(
             QPool(
-                name=name, kind=kind, input=source.name, output=name, kernel=(kernel[0], kernel[1]),
-                stride=stride, pads=pads, lo=-128, hi=127,
+                name=name, kind=kind, input=source.name, output=name, kernel=kernel, stride=stride,
+                pads=pads, lo=-128, hi=127,
                 count_include_pad=self.draw(st.booleans(), label="count_include_pad"),
             )
         )  # fmt: skip
@@ -270,16 +309,11 @@ class _Chain:
         last = self.last
         same = [tensor.name for tensor in self.tensors.values() if tensor.shape == last.shape]
         other = self.draw(st.sampled_from([*same, ""]), label="addend")
-        if not other:
-            other = f"{name}_in"
-            self.extra[other] = self.tensor(other, last.shape)
-            del self.tensors[other]
-            self.inputs.append(other)
-        addend = {**self.tensors, **self.extra}[other]
+        addend = self.tensors[other] if other else self.extra_input(f"{name}_in", last.shape)
         pair = (last, addend) if self.draw(st.booleans(), label="last first") else (addend, last)
         larger = max(float(tensor.scale) for tensor in pair)
         drawn = self.tensor(name, last.shape)
-        scale = np.float32(larger * 2.0 ** self.rng.uniform(-1, 2))
+        scale = np.float32(larger * 2.0 ** self.rng.uniform(-1, 2)) if self.level is None else drawn.scale
         result = self.tensors[name] = Tensor(name=name, shape=last.shape, scale=scale, zero=drawn.zero)
         factors = [int(np.rint(float(tensor.scale) / larger * 2**22)) for tensor in pair]
         relu = self.draw(st.booleans(), label="relu")
@@ -290,6 +324,61 @@ class _Chain:
                 scale=np.float32(larger / 2**22 / float(scale)), lo=result.zero if relu else -128, hi=127,
             )
         )  # fmt: skip
+
+    def extra_input(self, name: str, shape: Shape) -> Tensor:
+        """A network input that one layer alone reads."""
+        self.extra[name] = self.tensor(name, shape)
+        del self.tensors[name]
+        self.inputs.append(name)
+        return self.extra[name]
+
+    def concat(self, name: str) -> None:
+        """The last tensor and up to three others of its height and width: itself, earlier ones, network inputs."""
+        last = self.last
+        (h, w, _), fitting = last.shape, [t for t in self.tensors.values() if t.shape[:2] == last.shape[:2]]
+        parts = [last]
+        for number in range(self.pick(1, 3, "others")):
+            other = self.draw(st.sampled_from([*fitting, None]), label="joined")
+            parts.append(other or self.extra_input(f"{name}_in{number}", (h, w, self.pick(1, self.max_c, "c"))))
+        self.join(name, self.draw(st.permutations(parts), label="order"))
+
+    def inception(self, name: str) -> None:
+        """Two to four branches of layers that keep height and width, and their concatenation."""
+        start, parts = self.last, []
+        for branch in range(self.pick(2, 4, "branches")):
+            self.at = start.name
+            for number in range(self.pick(1, 2, "layers")):
+                kind = self.draw(st.sampled_from(BRANCH_KINDS), label="kind")
+                self.level_kind(kind, f"{name}_{branch}_{number}")
+                self.at = ""
+            parts.append(self.last)
+        self.join(name, self.draw(st.permutations(parts), label="order"))
+
+    def level_kind(self, kind: str, name: str) -> None:
+        """A layer that keeps height and width: a 1x1 or 3x3 window, or a function."""
+        h, w, c = self.last.shape
+        if kind in ("lut", "lrn"):
+            getattr(self, kind)(name)
+            return
+        size = self.draw(st.sampled_from([1, 3]), label="window")
+        pads = (size // 2,) * 4
+        if kind in ("maxpool", "avgpool"):
+            self.window(name, kind, (size, size), (1, 1), pads)
+            return
+        groups, k = (c, c) if kind == "depthwise" else (1, self.pick(1, self.max_c, "k"))
+        kind = "depthwise" if 1 < groups == c else "conv"
+        self.weighted(name, kind, (k, size, size, c // groups), (h, w, k), pads=pads, groups=groups)
+
+    def join(self, name: str, parts: Sequence[Tensor]) -> None:
+        h, w, _ = parts[0].shape
+        result = self.tensor(name, (h, w, sum(part.shape[2] for part in parts)))
+        if self.draw(st.booleans(), label="like one of them"):
+            like = self.draw(st.sampled_from(parts), label="like")
+            result = self.tensors[name] = Tensor(name=name, shape=result.shape, scale=like.scale, zero=like.zero)
+        scales = tuple(np.float32(np.float64(part.scale) / np.float64(result.scale)) for part in parts)
+        self.layers.append(
+            QConcat(name=name, kind="concat", inputs=tuple(p.name for p in parts), output=name, scales=scales)
+        )
 
     def lrn(self, name: str) -> None:
         source = self.last

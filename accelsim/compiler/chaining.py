@@ -6,7 +6,7 @@ from collections.abc import Set
 
 from accelsim.arch import Arch
 from accelsim.compiler.chain import Chain, chain_of
-from accelsim.compiler.home import readers_of
+from accelsim.compiler.home import makers_of, readers_of
 from accelsim.compiler.ops import AddOp, DepthwiseOp, Lowered, LrnOp, MatOp, Op, VecOp, needs_acc
 
 
@@ -32,7 +32,7 @@ def _joins(op: Op, chain: list[Op], lowered: Lowered, arch: Arch, off_chip: set[
     inside = {lowered.root[t] for t in op.inputs} & made
     if lowered.root[chain[-1].output] not in inside or inside & off_chip:
         return False
-    if inside & set(lowered.outputs):
+    if inside & set(lowered.outputs) or any(len(makers_of(lowered, tensor)) > 1 for tensor in inside):
         return False
     members = {*(member.name for member in chain), op.name}
     for tensor in inside:

@@ -40,7 +40,7 @@ class Emitter:
         self.wgt, self.param = Ring(arch.wgt_rows), Ring(arch.param_rows)
         self.acc = self.side = Ring(arch.acc_rows)
         self._chain = 0
-        self._rings: dict[str, Home] = {}
+        self.rings: dict[str, Home] = {}
         self._strips = Strips()
         self._loaded: dict[tuple[str, int], int] = {}
         self._acc_parts = 0
@@ -57,23 +57,27 @@ class Emitter:
 
     def begin_chain(self, number: int) -> None:
         """Turn to a chain (again, for the next image): its rings, and its share of ACC."""
-        plan = self.chain_plans[number]
-        if number != self._chain or not self._rings:
-            self._rings = {
+        plan, chain = self.chain_plans[number], self.placement.chains[number]
+        if number != self._chain or not self.rings:
+            self.rings = {
                 tensor: home_of(
                     self.lowered, tensor, images=1, held=held, base=self.offset("ring", tensor, number),
-                    dense=tensor in self.dram,
+                    dense=tensor in self.dram, part=self._part(chain.ops[-1], tensor),
                 )
                 for tensor, held in plan.held.items()
             }  # fmt: skip
         self._chain = number
-        for tensor in self._rings:
+        for tensor in self.rings:
             self._loaded = {key: rows for key, rows in self._loaded.items() if key[0] != tensor}
         if plan.side_rows != self._acc_parts:
             self._acc_parts = plan.side_rows
             main = self.arch.acc_rows - plan.side_rows
             self.acc = Ring(main)
             self.side = Ring(plan.side_rows, main) if plan.side_rows else self.acc
+
+    def _part(self, last: Op, tensor: str) -> str:
+        """The channels of ``tensor`` that the last operation of a chain writes, if not all."""
+        return last.output if last.output in self.lowered.parts and self.lowered.root[last.output] == tensor else ""
 
     def offset(self, kind: str, name: str, number: int | None = None) -> int:
         """UB address of a part of the chain's workspace."""
@@ -86,12 +90,16 @@ class Emitter:
         The first operation of a chain has strips of its own, also of a tensor of which one behind it reads a ring.
         """
         root = self.lowered.root[tensor]
-        ring = None if reader is self.placement.chains[self._chain].ops[0] else self._rings.get(root)
+        ring = None if reader is self.placement.chains[self._chain].ops[0] else self.rings.get(root)
         return self.placement.homes.get(root) or ring
+
+    def in_home(self, tensor: str) -> bool:
+        """Whether a tensor lies whole in UB, by itself or as channels of a larger one."""
+        return self.lowered.root[tensor] in self.placement.homes
 
     def off_chip(self, tensor: str) -> bool:
         """Whether a tensor lives in DRAM."""
-        return self.lowered.root[tensor] in self.dram and self.lowered.root[tensor] not in self.placement.homes
+        return self.lowered.root[tensor] in self.dram and not self.in_home(tensor)
 
     def dram_of(self, tensor: str) -> int:
         """DRAM address of image 0 of a tensor."""
@@ -111,14 +119,14 @@ class Emitter:
             return
         first = self._loaded.get((root, image), 0)
         if first == 0:
-            self._fill(home, image, tensor)
+            self.fill_border(home, image, tensor)
         if rows <= first:
             return
         if home.whole:
             # A quarter of the image at least: fewer instructions, and the first rows still come early.
             rows = min(home.height, max(rows, first + -(-home.height // INPUT_PARTS)))
         size = home.width * home.channels
-        for row, count in self._view(home, image).runs(first, rows - first):
+        for row, count in self.view(home, image).runs(first, rows - first):
             self.stream.load_rows(
                 Memory.UB,
                 dram=self.dram_of(tensor) + (image * home.height + row) * size,
@@ -137,7 +145,7 @@ class Emitter:
             local_pitch=home.image_bytes,
         )  # fmt: skip
 
-    def _fill(self, home: Home, image: int | None, tensor: str) -> None:
+    def fill_border(self, home: Home, image: int | None, tensor: str) -> None:
         """Give the border of one image (or all) the zero point, before anything else is written there."""
         if not any(home.border):
             return
@@ -145,62 +153,9 @@ class Emitter:
         first, count = (0, home.images) if image is None else (image % home.images, 1)
         self.stream.fill(home.base + first * home.image_bytes, count * home.held, home.pitch, zero)
 
-    def prepare_output(self, op: Op, image: int) -> None:
-        """Called before the first write of an operation's output for one image (or for the batch)."""
-        home = self.home_of(op.output)
-        if home is not None:
-            self._fill(home, None if op.batched else image, op.output)
-
-    def finish_rows(self, op: Op, image: int, row: int, rows: int) -> None:
-        """Called when output rows ``row .. row + rows`` of one image are complete: what else must become of them."""
-        home = self.home_of(op.output)
-        if home is None or op.batched:
-            return
-        last, bottom = row + rows == home.height, home.border[1]
-        if last and bottom and not home.whole:
-            zero = self.lowered.tensors[op.output].zero
-            for first, count in self._view(home, image).runs(home.height, bottom):
-                self.stream.fill(home.pixel(image, first, -home.border[2]), count, home.pitch, zero)
-        if self.lowered.root[op.output] in self._rings and self.off_chip(op.output):
-            self._store_rows(op, home, image, row, rows)
-
-    def _store_rows(self, op: Op, home: Home, image: int, row: int, rows: int) -> None:
-        size = home.width * home.channels
-        for first, count in self._view(home, image).runs(row, rows):
-            self.stream.store_rows(
-                dram=self.dram_of(op.output) + (image * home.height + first) * size,
-                local=home.pixel(image, first, 0),
-                rows=count,
-                cols=1,
-                run=size,
-                dram_pitch=(size, size),
-                local_pitch=(home.pitch, size),
-            )
-
-    def store_output(self, op: Op, image: int) -> None:
-        """Bring a result of the network to DRAM when it was made in a home."""
-        root = self.lowered.root[op.output]
-        home = self.placement.homes.get(root)
-        if root not in self.lowered.outputs or home is None:
-            return
-        self.stream.tile = "output"
-        if not op.batched:
-            self._store_rows(op, home, image, 0, home.height)
-            return
-        size = home.height * home.width * home.channels
-        self.stream.store_rows(
-            dram=self.dram_of(op.output),
-            local=home.base,
-            rows=self.lowered.batch,
-            cols=1,
-            run=size,
-            dram_pitch=(size, size),
-            local_pitch=(home.image_bytes, size),
-        )
-
     # ------------------------------------------------------------------------------------------- views
 
-    def _view(self, home: Home, image: int, stride: tuple[int, int] = (1, 1)) -> View:
+    def view(self, home: Home, image: int, stride: tuple[int, int] = (1, 1)) -> View:
         start = home.slot(image) + home.border[2] * home.channels
         return View(start, home.pitch, home.channels, stride, home.border[0], home.held)
 
@@ -215,53 +170,23 @@ class Emitter:
             return self._strip_in(op, tile, number, channel)
         if op.batched:
             return View(home.base, 0, home.image_bytes, op.window.stride)
-        view = self._view(home, tile.image, op.window.stride)
+        view = self.view(home, tile.image, op.window.stride)
         return replace(view, held=0, origin=view.at(0, 0)) if home.whole else view
 
-    def output_view(self, op: Op, tile: Tile, channels: int, key: object) -> View:
-        """Where the tile leaves its output; a strip holds ``channels`` channels when it goes to DRAM.
-
-        Equal ``key``s mean the same strip.
-        """
-        home = self.home_of(op.output)
-        if home is None:
-            base, _ = self._strip(op, "out", (tile, key))
-            return View(base - (tile.row * tile.cols + tile.col) * channels, tile.cols * channels, channels)
-        if op.batched:
-            return View(home.base, 0, home.image_bytes)
-        view = self._view(home, tile.image)
-        return replace(view, held=0, origin=view.at(0, 0)) if home.whole else view
-
-    def store_tile(self, op: Op, tile: Tile, view: View, first: int, channels: int) -> None:
-        """Send a finished strip to DRAM when the output passes in strips."""
-        if self.home_of(op.output) is not None:
-            return
-        w = op.window
-        at = ((tile.image * w.out_h + tile.row) * w.out_w + tile.col) * w.out_c + first
-        self.stream.store_rows(
-            dram=self.dram_of(op.output) + at,
-            local=view.at(tile.row, tile.col),
-            rows=tile.rows,
-            cols=tile.cols,
-            run=channels,
-            dram_pitch=(w.out_w * w.out_c, w.out_c),
-            local_pitch=(view.row_pitch, view.pixel_pitch),
-        )
-
-    def _strip(self, op: Op, side: str, key: object) -> tuple[int, bool]:
+    def strip(self, op: Op, side: str, key: object) -> tuple[int, bool]:
         """(address, whether it is new) of the strip or plane that holds ``key``."""
         offset, new = self._strips.get(op.name, self.plans[op.name], side, key)
         return self.offset("strips", op.name) + offset, new
 
     def plane(self, op: Op, tile: Tile) -> tuple[int, bool]:
         """(address, whether it is new) of the plane of a tile's odd bytes."""
-        return self._strip(op, "plane", tile)
+        return self.strip(op, "plane", tile)
 
     def _strip_in(self, op: Op, tile: Tile, number: int, channel: int) -> View:
         w, plan = op.window, self.plans[op.name]
         held = min(plan.channels or w.in_c, w.in_c) if plan.parts > 1 else w.in_c
         held = min(held, w.in_c - channel)
-        base, new = self._strip(op, "in", (tile, channel)) if number == 0 else self._second_strip(op, tile)
+        base, new = self.strip(op, "in", (tile, channel)) if number == 0 else self._second_strip(op, tile)
         (tall, wide), stride = strip_shape(w, tile.rows, tile.cols)
         skip = (w.stride[0] // stride[0], w.stride[1] // stride[1])  # pixels of the tensor per pixel of the strip
         top, left = tile.row * stride[0] - w.pads[0], tile.col * stride[1] - w.pads[2]
@@ -292,6 +217,6 @@ class Emitter:
         """The second input's half of a strip: it is loaded with the first one's, or alone when that is on chip."""
         half = self.plans[op.name].strip_in_bytes
         if self.home_of(op.inputs[0], op) is not None:
-            return self._strip(op, "in", (tile, "second"))
-        base, _ = self._strip(op, "in", (tile, 0))
+            return self.strip(op, "in", (tile, "second"))
+        base, _ = self.strip(op, "in", (tile, 0))
         return base + half // 2, self._strips.first_time((op.name, tile), self.plans[op.name].strips_in)

@@ -54,6 +54,7 @@ class Surroundings:
     ``inputs_off_chip``: how many inputs come from DRAM in strips. ``side_rows``: ACC rows that belong to the operations
     behind. ``vector_steps`` and ``gemm_rows`` are their work in all, ``moved_bytes`` what they move through the port
     beside parameters. ``input_bytes`` are those of network inputs that lie whole in UB, but have to come there first.
+    ``part``: whether the first operation writes some channels of a larger tensor.
     """
 
     leads: bool
@@ -64,8 +65,9 @@ class Surroundings:
     side_rows: int
     vector_steps: int
     gemm_rows: int
-    moved_bytes: int
+    moved_bytes: float
     input_bytes: int
+    part: bool = False
 
 
 @dataclass(frozen=True, slots=True)

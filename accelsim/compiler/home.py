@@ -75,11 +75,12 @@ def border_of(lowered: Lowered, tensor: str) -> Pads:
 
 
 def home_of(
-    lowered: Lowered, tensor: str, *, images: int, held: int = 0, base: int = 0, dense: bool = False
+    lowered: Lowered, tensor: str, *, images: int, held: int = 0, base: int = 0, dense: bool = False, part: str = ""
 ) -> Home:
-    """The home of a stored tensor: all of its rows, or ``held`` of them; ``dense``: without a border."""
+    """The home of a stored tensor: all of its rows, or ``held`` of them; ``dense``: without a border; or of ``part``,
+    which is some of its channels."""
     border = NO_BORDER if dense else border_of(lowered, tensor)
-    height, width, channels = lowered.tensors[tensor].shape
+    height, width, channels = lowered.tensors[part or tensor].shape
     whole = height + border[0] + border[1]
     return Home(
         tensor=tensor, base=base, height=height, width=width, channels=channels, border=border, held=held or whole,
@@ -96,6 +97,7 @@ def torn(lowered: Lowered) -> set[str]:
     for root in set(lowered.root.values()):
         users = [*readers_of(lowered, root), *makers_of(lowered, root)]
         names = {name for op in users for name in (*op.inputs, op.output) if lowered.root[name] == root}
+        names -= set(lowered.parts)  # some of the channels, of the same pixels
         shapes = {lowered.tensors[name].shape for name in names} | {lowered.tensors[root].shape}
         if any(border_of(lowered, root)) and (len(shapes) > 1 or any(op.batched for op in users)):
             found.add(root)

@@ -1,5 +1,6 @@
 """A quantised network to operations: zero points noted for folding, fully connected layers as 1x1 convolutions over a
-row of ``batch`` pixels, normalisation in two steps, a pointwise table attached to the operation that feeds it.
+row of ``batch`` pixels, normalisation in two steps, a pointwise table attached to the operation that feeds it, inputs
+of a concatenation made where it holds them.
 """
 
 from __future__ import annotations
@@ -7,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from accelsim.compiler.ops import AddOp, DepthwiseOp, Lowered, LrnOp, MatOp, Op, VecOp, Window
+from accelsim.compiler.join import is_copy, maker_of, only_read_by, rescaling, takes_a_table
+from accelsim.compiler.ops import AddOp, DepthwiseOp, Lowered, LrnOp, MatOp, Op, Part, VecOp, Window
 from accelsim.errors import GraphError
 from accelsim.nn.graph import (
     Pads,
@@ -32,7 +35,7 @@ def lower(graph: QGraph, batch: int) -> Lowered:
     lowering = _Lowering(graph, batch)
     for layer in graph.layers:
         lowering.add(layer)
-    root, ops = lowering.root, tuple(lowering.ops)
+    root, ops = {name: lowering.whole(name) for name in lowering.root}, tuple(lowering.ops)
     readers: dict[str, tuple[Op, ...]] = {}
     makers: dict[str, tuple[Op, ...]] = {}
     for op in ops:
@@ -50,6 +53,7 @@ def lower(graph: QGraph, batch: int) -> Lowered:
         batch=batch,
         layers=tuple(dict.fromkeys(op.layer for op in ops)),
         fused=lowering.fused,
+        parts=lowering.parts,
     )
 
 
@@ -61,6 +65,7 @@ class _Lowering:
     tensors: dict[str, Tensor] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)
     fused: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, Part] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.root = {name: name for name in self.graph.tensors}
@@ -90,7 +95,7 @@ class _Lowering:
             case QAdd():
                 self.ops.append(self._addition(layer, row, source, target))
             case QConcat():
-                raise GraphError(layer.name, "concatenations cannot be compiled yet")
+                self._join(layer, row)
             case QLrn():
                 self.ops += self._normalisation(layer, row, source, target)
 
@@ -120,6 +125,44 @@ class _Lowering:
             batched=flat, factors=layer.factors, bias=layer.bias, scale=layer.scale, zero=target.zero, lo=layer.lo,
             hi=layer.hi,
         )  # fmt: skip
+
+    def _join(self, layer: QConcat, row: str) -> None:
+        """Every input to its channels of the result; see ``join.py``."""
+        target, first, before = self.graph.tensors[layer.output], 0, len(self.ops)
+        for number, (name, scale) in enumerate(zip(layer.inputs, layer.scales)):
+            source = self.graph.tensors[name]
+            copied, alone = is_copy(scale, source, target), only_read_by(layer, name, self.graph)
+            own = copied and alone and self.root[name] == name and name not in self.graph.inputs
+            part = name if own else f"{layer.name}.{number}"
+            self.parts[part] = Part(layer.output, first, observed=own)
+            first += source.shape[2]
+            if not own:
+                self.root[part] = part
+                self.tensors[part] = replace(target, name=part, shape=source.shape)
+                self._bring(name, part, row, None if copied else rescaling(scale, source, target), alone)
+        if len(self.ops) == before:
+            makers = [op for op in self.ops if self.whole(op.output) == self.whole(layer.output)]
+            self.fused[row] = makers[-1].layer
+
+    def _bring(self, name: str, part: str, row: str, table: NDArray[np.int8] | None, alone: bool) -> None:
+        """The values of a tensor as a part of another, which ``alone`` reads it."""
+        at = maker_of(name, self.ops)
+        if table is not None and alone and at >= 0 and takes_a_table(self.ops[at]):
+            self.ops[at] = replace(self.ops[at], output=part, table=table)
+            return
+        window, flat = self._pointwise(self.graph.tensors[name], self.tensors[part])
+        self.ops.append(
+            VecOp(
+                name=part, layer=row, inputs=(name,), output=part, raw=part, window=window, batched=flat,
+                kind="mov" if table is None else "lut", table=table,
+            )
+        )  # fmt: skip
+
+    def whole(self, name: str) -> str:
+        """The tensor that holds the bytes of ``name``: a part lies in a larger one."""
+        while name in self.parts:
+            name = self.parts[name].whole
+        return self.root[name]
 
     def _normalisation(self, layer: QLrn, row: str, source: Tensor, target: Tensor) -> tuple[Op, Op]:
         squares = f"{layer.name}.squares"

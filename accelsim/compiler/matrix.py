@@ -7,11 +7,12 @@ from typing import TypeAlias
 
 from accelsim.compiler.emitter import Emitter
 from accelsim.compiler.ops import MatOp
+from accelsim.compiler.outputs import Written, observe, output_view, store_tile
 from accelsim.compiler.packing import Block, Packing, Piece, Slab, slab_rows
 from accelsim.compiler.params import param_row, table_in_place
 from accelsim.compiler.plan import Plan
 from accelsim.compiler.reads import Part, Source, plane_reads, view_reads
-from accelsim.compiler.stream import Tile, View, tensor_offset, tiles_of
+from accelsim.compiler.stream import Tile, View, tensor_pixel, tiles_of
 from accelsim.isa.instructions import Alu, AluOp, Gemm, Operand
 from accelsim.isa.protocol import Memory
 
@@ -202,14 +203,14 @@ def _finish(
     first = packing.blocks[start].first
     channels = packing.blocks[stop - 1].first + packing.blocks[stop - 1].count - first
     if s.home_of(op.output) is None:
-        view = s.output_view(op, tile, channels, start)
+        view = output_view(s, op, tile, channels, start)
         target = View(view.origin - first, view.row_pitch, view.pixel_pitch)
     else:
-        view = target = s.output_view(op, tile, width, 0)
+        view = target = output_view(s, op, tile, width, 0)
     for part in parts:
         _requantize(s, op, packing, b, tile, part, target)
     if b == stop - 1:
-        s.store_tile(op, tile, view, first, channels)
+        store_tile(s, op, tile, view, first, channels)
 
 
 def _requantize(s: Emitter, op: MatOp, packing: Packing, b: int, tile: Tile, part: Part, target: View) -> None:
@@ -239,10 +240,11 @@ def _requantize(s: Emitter, op: MatOp, packing: Packing, b: int, tile: Tile, par
                 hi=op.hi,
             )
         )
-        at = tensor_offset(w, tile.image, row, part.col) + block.first
-        loops = (part.groups, step, part.pixels * w.out_c), (rows, target.row_pitch, w.out_w * w.out_c)
-        # Packed pixels are neighbours in UB and in the tensor alike, so one run covers them.
-        s.stream.probe(index, op.raw, lanes, dst, at, *loops)
+        found = Written(
+            tensor_pixel(w, tile.image, row, part.col), block.first, block.count, dst, (part.groups, step, part.pixels),
+            (rows, target.row_pitch, w.out_w), part.pixels,
+        )  # fmt: skip
+        observe(s, index, op.raw, found)
         if op.table is not None:
             index = table_in_place(s, op, dst, lanes, (part.groups, step), (rows, target.row_pitch))
-            s.stream.probe(index, op.output, lanes, dst, at, *loops)
+            observe(s, index, op.output, found)

@@ -12,15 +12,13 @@ from accelsim.compiler.grid import WORD_BYTES, Grid, Numbers, Pace, Ranks, Reals
 from accelsim.compiler.ops import MatOp
 from accelsim.compiler.packing import Packing, array_cycles, slab_rows
 from accelsim.compiler.plan import strip_shape
+from accelsim.compiler.work import UNEVEN
 
 FOLLOWING = 1.5
 """Tiles that pass before an operation behind the first has what it needs, on average."""
 
 PIECEMEAL = 1.1
 """What it costs when operations that follow row by row are fed by tiles narrower than a row."""
-
-UNEVEN = 0.75
-"""Of a burst, what a run that does not start on one costs on average beside its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class MatrixWork:
 
     busy: Reals
     alone: Reals
-    fixed: Numbers
+    fixed: Reals
     read: Reals
     loaded: Numbers
     words: Numbers
@@ -194,7 +192,10 @@ def fit_of(op: MatOp, arch: Arch, around: Surroundings, grid: Grid, work: Matrix
     stored: Any = np.zeros(len(grid.rows))
     if around.output_off_chip:  # runs are short where a strip holds only some channels
         run = grid.out_blocks * work.width
-        even = (grid.cols >= w.out_w) & (grid.out_blocks >= work.blocks) | (run % burst == 0)
+        whole = (grid.cols >= w.out_w) & (grid.out_blocks >= work.blocks)
+        if around.part:  # then every pixel is a run
+            run, whole = np.minimum(run, w.out_c), np.zeros_like(whole)
+        even = whole | (run % burst == 0)
         stored = around.images * w.out_h * w.out_w * w.out_c * (1 + np.where(even, 0, UNEVEN * burst / run))
     moved = work.fixed + work.read + stored + work.words * WORD_BYTES
     return MatrixFit(around, grid, work, moved, grid.cols < w.out_w, w.in_h)

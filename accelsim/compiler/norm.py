@@ -13,8 +13,9 @@ from accelsim.compiler.bands import Band, bands, tiles
 from accelsim.compiler.constants import band_form
 from accelsim.compiler.emitter import Emitter
 from accelsim.compiler.ops import LrnOp
+from accelsim.compiler.outputs import Written, observe, output_view, store_tile
 from accelsim.compiler.params import param_row, table_row
-from accelsim.compiler.stream import Ring, Tile, View, tensor_offset
+from accelsim.compiler.stream import Ring, Tile, View, tensor_pixel
 from accelsim.isa.instructions import Alu, AluOp, Gemm, Operand
 from accelsim.isa.protocol import Memory
 
@@ -22,7 +23,7 @@ from accelsim.isa.protocol import Memory
 def norm_tile(s: Emitter, op: LrnOp, tile: Tile, sums: Ring) -> None:
     """Normalise one tile; ``sums`` is the part of ACC it may use."""
     x, squares = s.input_view(op, tile, 0), s.input_view(op, tile, 1)
-    target = s.output_view(op, tile, op.window.out_c, 0)
+    target = output_view(s, op, tile, op.window.out_c, 0)
     made = bands(op, s.arch)
     s.stream.tile = f"rows {tile.row}+{tile.rows} cols {tile.col}+{tile.cols}"
     for row, rows in _rows(tile, (x, squares, target)):
@@ -38,7 +39,7 @@ def norm_tile(s: Emitter, op: LrnOp, tile: Tile, sums: Ring) -> None:
                 )  # fmt: skip
                 for first in range(0, len(made), share):
                     _piece(s, op, piece, made[first : first + share], x, squares, target, sums)
-    s.store_tile(op, tile, target, 0, op.window.out_c)
+    store_tile(s, op, tile, target, 0, op.window.out_c)
 
 
 def _rows(tile: Tile, views: Sequence[View]) -> Iterator[tuple[int, int]]:
@@ -154,11 +155,12 @@ def _result(s: Emitter, op: LrnOp, piece: Tile, group: Sequence[Band], acc: int,
             )
         )  # fmt: skip
     for band in group:
-        at = tensor_offset(w, piece.image, piece.row, piece.col) + band.first
-        s.stream.probe(
-            index, op.output, lanes, target.at(piece.row, piece.col) + band.first, at,
-            (piece.cols, target.pixel_pitch, w.out_c), (piece.rows, target.row_pitch, w.out_w * w.out_c),
+        found = Written(
+            tensor_pixel(w, piece.image, piece.row, piece.col), band.first, lanes,
+            target.at(piece.row, piece.col) + band.first, (piece.cols, target.pixel_pitch, 1),
+            (piece.rows, target.row_pitch, w.out_w),
         )  # fmt: skip
+        observe(s, index, op.output, found)
 
 
 def _loops(

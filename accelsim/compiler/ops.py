@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +100,10 @@ class MatOp(Op):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VecOp(Op):
-    """Work of the vector unit: ``max`` over a window, ``avg`` (sum, then rq), or ``lut`` (a table, 1x1 window)."""
+    """Work of the vector unit: ``max`` over a window, ``avg`` (sum, then rq), ``lut`` (a table) or ``mov`` (a copy).
+
+    The last two have 1x1 windows.
+    """
 
     kind: str
     zero_in: int = 0
@@ -151,11 +154,21 @@ class LrnOp(Op):
     zero: int
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Channels from ``first`` on of the tensor ``whole``; ``observed`` if they are a tensor of the network, too."""
+
+    whole: str
+    first: int
+    observed: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lowered:
     """Operations in order. ``root[t]`` is the stored tensor behind a (reshaped) tensor; ``tensors[t]`` its form.
 
-    ``readers`` and ``makers`` are the operations that read and write a stored tensor, of the whole network.
+    ``readers`` and ``makers`` are the operations that read and write a stored tensor, of the whole network. A tensor
+    in ``parts`` lies in some channels of a larger one and nowhere else.
     """
 
     ops: tuple[Op, ...]
@@ -168,6 +181,14 @@ class Lowered:
     batch: int
     layers: tuple[str, ...]
     fused: dict[str, str]  # row of the network file -> row whose instructions do its work
+    parts: dict[str, Part] = field(default_factory=dict)
+
+    def lanes(self, tensor: str) -> tuple[int, int]:
+        """(first channel, channels of a pixel) of the stored tensor that holds the pixels of ``tensor``."""
+        first = 0
+        while tensor in self.parts:
+            first, tensor = first + self.parts[tensor].first, self.parts[tensor].whole
+        return first, self.tensors[tensor].shape[2]
 
 
 def folded_bias(op: MatOp | DepthwiseOp) -> NDArray[np.int32]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from math import inf
+from typing import TypeAlias
 
 from accelsim.arch import Arch
 from accelsim.compiler.chain import Chain, chain_of
@@ -30,6 +31,10 @@ PARTED = 0.98
 
 TOGETHER = 0.75
 """A chain runs over all images at once where that costs less than this share of running them one by one."""
+
+
+MAX_STATES = 16
+"""States that are followed from one chain to the next: twice what networks need whose tensors are read soon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +163,8 @@ def lifetimes(lowered: Lowered, chains: tuple[Chain, ...]) -> dict[str, Life]:
         if not users or _inner(tensor, chains, lowered):
             continue
         first, last = min(users), max(users)
-        crossing = lowered.batch > 1 and any(chains[t].batched for t in users)
+        loops = {_group_bounds(chains, t) for t in users}
+        crossing = lowered.batch > 1 and (len(loops) > 1 or any(chains[t].batched for t in users))
         if crossing:
             first = first if chains[first].batched else _group_bounds(chains, first)[0]
             last = last if chains[last].batched else _group_bounds(chains, last)[1]
@@ -184,6 +190,10 @@ class _Chosen:
     plans: tuple[list[ChainPlan], ...]
 
 
+_Alive: TypeAlias = frozenset[tuple[str, int]]
+"""Tensors in UB, with the images held of each."""
+
+
 @dataclass(frozen=True, slots=True)
 class _State:
     cost: float
@@ -200,11 +210,11 @@ def _choose(
         for tensor, life in lives.items()
         for images in life.images
     }
-    states: dict[frozenset[tuple[str, int]], _State] = {frozenset(): _State(0.0, {}, ())}
+    states: dict[_Alive, _State] = {frozenset(): _State(0.0, {}, ())}
     for t, chain in enumerate(chains):
         born = [name for name, life in lives.items() if life.first == t]
         options = [[0] if name in banned else [*lives[name].images, 0] for name in born]
-        following: dict[frozenset[tuple[str, int]], _State] = {}
+        following: dict[_Alive, _State] = {}
         for alive, state in states.items():
             for choice in product(*options):
                 new = frozenset((name, images) for name, images in zip(born, choice) if images)
@@ -228,9 +238,18 @@ def _choose(
                     following[left] = _State(cost, {**state.homes, **dict(new)}, (*state.plans, found))
         if not following:
             return t
-        states = following
+        states = _kept(following, sizes)
     best = min(states.values(), key=lambda state: state.cost)
     return _Chosen(dict(best.homes), best.plans)
+
+
+def _kept(states: dict[_Alive, _State], sizes: Mapping[tuple[str, int], int]) -> dict[_Alive, _State]:
+    """The cheapest states, and always the one that holds the fewest bytes: where nothing else fits later, it does."""
+    if len(states) <= MAX_STATES:
+        return states
+    ranked = sorted(states, key=lambda alive: (states[alive].cost, sorted(alive)))
+    least = min(ranked, key=lambda alive: sum(sizes[item] for item in alive))
+    return {alive: states[alive] for alive in dict.fromkeys((*ranked[: MAX_STATES - 1], least))}
 
 
 def _touched(tensor: str, chain: Chain, lowered: Lowered) -> bool:

@@ -14,6 +14,7 @@ from accelsim.compiler.emitter import Emitter
 from accelsim.compiler.matrix import Work, matrix_jobs
 from accelsim.compiler.norm import norm_tile
 from accelsim.compiler.ops import LrnOp, MatOp, Op
+from accelsim.compiler.outputs import finish_rows, prepare_output, store_output
 from accelsim.compiler.plan import jobs_of
 from accelsim.compiler.stream import Ring, Stream, Tile, tiles_of
 from accelsim.compiler.vector import vector_tile
@@ -49,7 +50,7 @@ def run_chain(s: Emitter, number: int, image: int) -> None:
             continue
         if step.at == 0:
             for each in images:
-                s.prepare_output(op, each)
+                prepare_output(s, op, each)
         _, prepare, emit = work[step.at]
         prepare()
         emit()
@@ -57,7 +58,7 @@ def run_chain(s: Emitter, number: int, image: int) -> None:
             following[step.at]()
         gives = jobs[step.at].gives
         if gives > given:
-            s.finish_rows(op, image, given, gives - given)
+            finish_rows(s, op, image, given, gives - given)
             given = gives
     s.stream.layer = chain.ops[-1].layer
     for each in images:
@@ -73,7 +74,7 @@ def _next_tiles(work: list[Work]) -> dict[int, Callable[[], object]]:
 
 def _flush(s: Emitter, chain: Chain, image: int) -> None:
     for op in chain.ops:
-        s.store_output(op, image)
+        store_output(s, op, image)
 
 
 def _behind(s: Emitter, op: Op, image: int, row: int, rows: int) -> None:
@@ -81,11 +82,11 @@ def _behind(s: Emitter, op: Op, image: int, row: int, rows: int) -> None:
     w = op.window
     tile = Tile(image=image, row=row, rows=rows, col=0, cols=w.out_w)
     if row == 0:
-        s.prepare_output(op, image)
+        prepare_output(s, op, image)
     for tensor in op.inputs:
         s.ensure_rows(op, tensor, image, w.last_row(row + rows))
     _compute(s, op, tile, s.side)
-    s.finish_rows(op, image, row, rows)
+    finish_rows(s, op, image, row, rows)
 
 
 def _compute(s: Emitter, op: Op, tile: Tile, sums: Ring) -> None:

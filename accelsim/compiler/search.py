@@ -139,6 +139,7 @@ class Planner:
             (
                 type(op), op.window, op.batched, op.table is None, op.observed, _sort(op),
                 tuple(self.lowered.root[t] in room.on_chip for t in (*op.inputs, op.output)),
+                self.lowered.lanes(op.output) if op.output in self.lowered.parts else None,
             )
             for op in chain.ops
         )  # fmt: skip

@@ -25,7 +25,8 @@ def structure(lowered: Lowered) -> str:
         [type(op).__name__, *(_text(getattr(op, f.name)) for f in fields(op))] for op in lowered.ops
     ]  # fmt: skip
     tensors = {name: tensor.shape for name, tensor in lowered.tensors.items()}
-    return json.dumps([ops, tensors, lowered.root, lowered.inputs, lowered.outputs, lowered.batch])
+    parts = {name: (part.whole, part.first) for name, part in lowered.parts.items()}
+    return json.dumps([ops, tensors, lowered.root, lowered.inputs, lowered.outputs, lowered.batch, parts])
 
 
 def _text(value: Any) -> str:

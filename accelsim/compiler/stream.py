@@ -254,9 +254,9 @@ def _transfers(
         }
 
 
-def tensor_offset(window: Window, image: int, row: int, col: int) -> int:
-    """Byte of an output pixel in the dense (batch, h, w, c) tensor."""
-    return ((image * window.out_h + row) * window.out_w + col) * window.out_c
+def tensor_pixel(window: Window, image: int, row: int, col: int) -> int:
+    """Number of an output pixel in the dense (batch, h, w) tensor."""
+    return (image * window.out_h + row) * window.out_w + col
 
 
 def tiles_of(window: Window, rows: int, cols: int, image: int) -> list[Tile]:

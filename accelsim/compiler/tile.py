@@ -26,13 +26,13 @@ from accelsim.compiler.work import (
     acc_rows_per_pixel,
     gemm_rows_per_pixel,
     parameter_bytes,
+    port_bytes,
     steps_per_pixel,
     words_per_tile,
 )
 
 MAX_CHANNEL_CUTS = 8
 """Widths of partial reductions that are tried."""
-
 
 WORD_CYCLES = 10.0
 """What an instruction is taken to cost beside its bytes, so that of equals the shorter program is taken."""
@@ -96,7 +96,7 @@ class _Search:
         )
         last = chain.ops[len(chain.ops) - 1]
         if behind and self.off_chip(last.output):
-            moved += lowered.tensors[last.output].size
+            moved += lowered.tensors[last.output].size * port_bytes(last, last.output in lowered.parts, arch)
         self.around = Surroundings(
             leads=self.head is lowered.ops[0],
             images=images_of(chain, lowered),
@@ -109,6 +109,7 @@ class _Search:
             moved_bytes=moved,
             input_bytes=images_of(chain, lowered)
             * sum(lowered.tensors[t].size for t in dict.fromkeys(self.head.inputs) if self.arrives(t)),
+            part=self.head.output in lowered.parts,
         )
         self.pace = pace_of(arch, word_cycles, aim)
         self.side: dict[str, list[int]] = {}  # tensors that levels behind the first read from DRAM
@@ -160,6 +161,8 @@ class _Search:
         made = list(packings(head, self.arch))
         if self.around.inputs_off_chip and strip_shape(head.window, 1, 1)[1][1] != head.window.stride[1]:
             made = [packing for packing in made if packing.pixels == 1]  # the strip skips pixels that a run would cover
+        if self.around.part and not self.off_chip(head.output):
+            made = [packing for packing in made if packing.pixels == 1]  # between pixels of a part others lie
         if not self.around.inputs_off_chip or head.groups > 1:
             return made
         rows, whole = self.arch.array.rows, head.window.in_c

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from accelsim.compiler.constants import clips, pixel_counts, tap_parts
 from accelsim.compiler.emitter import Emitter
 from accelsim.compiler.ops import AddOp, DepthwiseOp, Op, VecOp, needs_acc
+from accelsim.compiler.outputs import Written, observe, output_view, store_tile
 from accelsim.compiler.params import param_row, table_in_place, table_row, taps_row
-from accelsim.compiler.stream import Ring, Tile, View, tensor_offset
+from accelsim.compiler.stream import Ring, Tile, View, tensor_pixel
 from accelsim.isa.instructions import Alu, AluOp, Operand
 from accelsim.isa.protocol import Memory
 
@@ -119,14 +120,14 @@ def vector_tile(s: Emitter, op: Op, tile: Tile, sums: Ring) -> None:
     """Compute one tile of an operation; ``sums`` is the part of ACC it may use."""
     w = op.window
     views = tuple(s.input_view(op, tile, number) for number in range(len(op.inputs)))
-    target = s.output_view(op, tile, w.out_c, 0)
+    target = output_view(s, op, tile, w.out_c, 0)
     for first in range(0, w.out_c, s.arch.array.cols):
         lanes = min(s.arch.array.cols, w.out_c - first)
         s.stream.tile = f"rows {tile.row}+{tile.rows} cols {tile.col}+{tile.cols} channels {first}+{lanes}"
         for area in areas(op, tile):
             for piece in _pieces(op, area, target, sums):
                 _piece(s, Lanes(op, piece, views, target, first, lanes), tile, sums)
-    s.store_tile(op, tile, target, 0, w.out_c)
+    store_tile(s, op, tile, target, 0, w.out_c)
 
 
 def _pieces(op: Op, area: Area, target: View, sums: Ring) -> Iterator[Area]:
@@ -152,21 +153,20 @@ def _piece(s: Emitter, x: Lanes, tile: Tile, sums: Ring) -> None:
         acc = sums.take(area.rows * area.cols)
         x = Lanes(op, area, x.sources, x.target, x.first, x.count, acc)
     index = _EMIT[_kind(op)](s, x)
-    at = tensor_offset(w, tile.image, area.row, area.col) + x.first
-    loops = (
-        (area.cols, x.target.pixel_pitch, w.out_c),
-        (area.rows, x.target.row_pitch, w.out_w * w.out_c),
-    )
+    found = Written(
+        tensor_pixel(w, tile.image, area.row, area.col), x.first, x.count, x.at,
+        (area.cols, x.target.pixel_pitch, 1), (area.rows, x.target.row_pitch, w.out_w),
+    )  # fmt: skip
     if isinstance(op, VecOp) and op.kind == "max" and (op.lo, op.hi) != (-128, 127):
         for clamp, limit in ((AluOp.MAX, op.lo), (AluOp.MIN, op.hi)):
             index = _clamp(s, clamp, limit, x)
     if not op.observed:
         return
-    s.stream.probe(index, op.raw, x.count, x.at, at, *loops)
+    observe(s, index, op.raw, found)
     if op.table is not None and _kind(op) != "lut":
         inner, outer = (area.cols, x.target.pixel_pitch), (area.rows, x.target.row_pitch)
         index = table_in_place(s, op, x.at, x.count, inner, outer)
-        s.stream.probe(index, op.output, x.count, x.at, at, *loops)
+        observe(s, index, op.output, found)
 
 
 def _kind(op: Op) -> str:
@@ -272,6 +272,13 @@ def _table(s: Emitter, x: Lanes) -> int:
     return index
 
 
+def _copy(s: Emitter, x: Lanes) -> int:
+    index = -1
+    for part, _ in _windows(x):
+        index = s.stream.add(Alu(op=AluOp.MOV, **part.source_fields(), **part.target_fields()))
+    return index
+
+
 def _clamp(s: Emitter, op: AluOp, limit: int, x: Lanes) -> int:
     fields = x.target_fields()
     return s.stream.add(
@@ -286,6 +293,7 @@ _EMIT: dict[str, Callable[[Emitter, Lanes], int]] = {
     "max": _maximum,
     "avg": _average,
     "lut": _table,
+    "mov": _copy,
     "add": _add,
     "depthwise": _depthwise,
 }

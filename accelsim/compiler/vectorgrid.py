@@ -13,6 +13,7 @@ from accelsim.compiler.grid import (
     Numbers,
     Pace,
     Ranks,
+    Reals,
     Surroundings,
     buffered,
     every_tile,
@@ -21,7 +22,7 @@ from accelsim.compiler.grid import (
 )
 from accelsim.compiler.ops import LrnOp, Op, needs_acc
 from accelsim.compiler.plan import distinct_parts, strip_shape
-from accelsim.compiler.work import acc_rows_per_pixel, parameter_bytes, steps_per_pixel, words_per_tile
+from accelsim.compiler.work import acc_rows_per_pixel, parameter_bytes, port_bytes, steps_per_pixel, words_per_tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class VectorFit:
     tiles: Numbers
     vector: int
     gaps: Numbers
-    moved: Numbers
+    moved: Reals
     words: Numbers
 
     def rank(self, pace: Pace) -> Ranks:
@@ -96,6 +97,7 @@ def vector_fit(op: Op, arch: Arch, around: Surroundings, grid: Grid) -> VectorFi
     more, vector_words, parameters = followers(around, grid.rows, w.out_h)
     words = tiles * (own + 3) + more
     parameters = parameters + tiles * parameter_bytes(op, arch)
-    moved = tiles * (grid.strip_in + grid.strip_out) + words * WORD_BYTES + parameters
+    stored = grid.strip_out * port_bytes(op, around.part, arch)
+    moved = tiles * (grid.strip_in + stored) + words * WORD_BYTES + parameters
     moved = moved + around.moved_bytes + around.input_bytes
     return VectorFit(grid, tiles, vector, (tiles * own_vector + vector_words) * (arch.alu.latency + 1), moved, words)

@@ -8,11 +8,21 @@ from accelsim.compiler.ops import AddOp, DepthwiseOp, LrnOp, MatOp, Op
 
 ADD_STEPS = 3  # product, product and sum, rq
 
+UNEVEN = 0.75
+"""Of a burst, what a run that does not start on one costs on average beside its bytes."""
+
 
 def vectors(channels: int, arch: Arch) -> int:
     """Vector unit cycles of one step over ``channels`` lanes, cut as instructions cut them."""
     whole, rest = divmod(channels, arch.array.cols)
     return whole * -(-arch.array.cols // arch.alu.lanes) + -(-rest // arch.alu.lanes)
+
+
+def port_bytes(op: Op, part: bool, arch: Arch) -> float:
+    """Bytes on the port per byte of a result: if it is a ``part`` of a larger tensor, every pixel is a run of its own,
+    and one that does not fill bursts touches one more."""
+    channels, burst = op.window.out_c, arch.dram.burst_bytes
+    return 1 + UNEVEN * burst / channels if part and channels % burst else 1
 
 
 def steps_per_pixel(op: Op, arch: Arch) -> int:

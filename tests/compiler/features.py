@@ -45,6 +45,7 @@ class Watch:
         for chain, plan in zip(self.found.placement.chains, self.found.plans):
             used |= set(_of_chain(chain, plan, self.lowered, arch))
             used |= set(_of_plan(chain, plan.plans[chain.ops[0].name]))
+        used |= set(_of_parts(self.lowered, self.found))
         self.seen.update(used)
 
 
@@ -103,6 +104,25 @@ def _of_chain(chain: Chain, plan: ChainPlan, lowered: Lowered, arch: Arch):
         yield "ring" if rows < lowered.tensors[tensor].shape[0] else "held whole"
     if chain.batched and not chain.ops[0].batched:
         yield "image layer over the batch"
+
+
+def _of_parts(lowered: Lowered, found: Found):
+    """How inputs of concatenations come to their channels, and where those lie."""
+    homes = found.placement.homes
+    for op in lowered.ops:
+        if op.output not in lowered.parts:
+            continue
+        yield "joined in UB" if lowered.root[op.output] in homes else "joined in DRAM"
+        if getattr(op, "kind", "") in ("mov", "lut") and not lowered.parts[op.output].observed:
+            yield "joined by a copy" if op.table is None else "joined by a copy through a table"
+        else:
+            yield "joined as it is made" if op.raw == op.output else "joined by a table behind"
+    if any(part.whole in lowered.parts for part in lowered.parts.values()):
+        yield "joined twice"
+    for chain, plan in zip(found.placement.chains, found.plans):
+        last = chain.ops[-1]
+        if last.output in lowered.parts and lowered.root[last.output] in plan.held:
+            yield "joined through a ring"
 
 
 def _of_plan(chain: Chain, plan: Plan):

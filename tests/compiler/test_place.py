@@ -218,3 +218,27 @@ def test_a_sum_of_two_tensors_is_not_planned_like_a_sum_of_one_with_itself(ub_by
     for name, values in golden.run(graph, feeds).items():
         if name in tensors:
             np.testing.assert_array_equal(tensors[name], values, err_msg=name)
+
+
+def test_a_tensor_that_passes_from_one_loop_over_images_to_another_is_held_for_all_of_them():
+    """Made image by image and read image by image, with a chain over the whole batch between."""
+    graph = sums_network()
+    lowered = lower(dataclasses.replace(graph, outputs=("c", "b", "d"), **_and_sum(graph)), batch=3)
+    chains = chains_of(lowered, tiny(2048), set(), {op.name for op in lowered.ops}, {"c"})
+    assert [(chain.ops[0].name, chain.batched) for chain in chains] == [
+        ("a", False), ("c", True), ("b", False), ("d", False),
+    ]  # fmt: skip
+    assert {name: life.images for name, life in lifetimes(lowered, chains).items()} == {
+        "x": (3,), "y": (3,), "a": (3,), "c": (3,), "b": (1,), "d": (1,),
+    }  # fmt: skip
+
+
+def _and_sum(graph):
+    """The sums in another order, and one more, ``d = a + b``."""
+    c, a, b = graph.layers
+    d = dataclasses.replace(b, name="d", inputs=("a", "b"), output="d")
+    layers = (a, c, b, d)
+    return {
+        "layers": layers, "rows": tuple((layer.name, "add", layer.name) for layer in layers),
+        "tensors": {**graph.tensors, "d": dataclasses.replace(graph.tensors["c"], name="d")},
+    }  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.compiler.stream import Ring, Stream, View, tensor_offset, tiles_of
+from accelsim.compiler.stream import Ring, Stream, View, tensor_pixel, tiles_of
 from accelsim.isa.instructions import Load, Store
 from accelsim.isa.protocol import Memory
 from tests.compiler.ops import window_of, windows
@@ -151,7 +151,7 @@ def test_transfers_move_every_byte_of_a_block_once(data):
 def test_tiles_cover_an_image_and_offsets_are_dense():
     w = window_of(height=7, width=5, channels=3, out=3)
     pixels = Counter(
-        tensor_offset(w, tile.image, row, col)
+        tensor_pixel(w, tile.image, row, col) * w.out_c
         for tile in tiles_of(w, 3, 2, image=2)
         for row in range(tile.row, tile.row + tile.rows)
         for col in range(tile.col, tile.col + tile.cols)
