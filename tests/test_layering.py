@@ -43,7 +43,7 @@ ALLOWED = {
     "perfetto": {"arch", "isa", "occupancy", "trace"},
     "hw": {"hw", "errors", "arch", "dram_arch", "isa.protocol", "timing", "trace"},
     "cache": set(),
-    "compiler": {"compiler", "cache", "energy", "errors", "arch", "isa", "timing", "nn.graph", "nn.shapes"},
+    "compiler": {"compiler", "cache", "energy", "errors", "arch", "isa", "numerics", "timing", "nn.graph", "nn.shapes"},
     "prepared": {"arch", "cache", "compiler", "errors", "isa", "nn.facts", "nn.graph"},
     "actions": {"arch", "isa", "timing"},
     "energy": {"actions", "arch", "energy_arch", "isa"},
