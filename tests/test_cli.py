@@ -48,8 +48,8 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 def test_commands_of_this_version() -> None:
     assert COMMANDS == [
-        "asm", "cache", "check", "compile", "disasm", "energy", "exec", "import", "list", "results", "run", "schema",
-        "sweep",
+        "asm", "cache", "check", "compile", "diff", "disasm", "energy", "exec", "explain", "export", "import", "list",
+        "plot", "quantize", "report", "results", "run", "schema", "sweep",
     ]  # fmt: skip
 
 

@@ -61,6 +61,7 @@ ALLOWED = {
     "networks": {"bundled", "errors", "nn", "onnx"},
     "runner": {"arch", "cache", "compiler", "errors", "execution", "isa", "job", "machine_file", "networks", "nn",
                "result"},
+    "quantizer": {"errors", "job", "nn", "onnx", "yamlio"},
     "plots": {"plots", "arch", "cyclesplit", "errors", "isa", "occupancy", "trace"},
     "explain": {"arch", "cyclesplit", "dram_arch", "errors", "spelling"},
     "advisor": {"arch", "cache", "errors", "explain", "job", "runner", "spelling"},
@@ -69,8 +70,8 @@ ALLOWED = {
             "machine_file", "machine_schema", "networks", "nn", "plots", "prepared", "spelling", "units", "validation",
             "yamlio"},
     "cli": {"cli", "advisor", "arch", "bundled", "cache", "cacti", "compare", "dse", "energy_arch", "energy_report",
-            "energy_table", "errors", "isa", "machine_file", "machine_schema", "nn", "page", "perfetto", "plots",
-            "report", "result", "runner", "spelling", "trace"},
+            "energy_table", "errors", "isa", "machine_file", "machine_schema", "networks", "nn", "page", "perfetto",
+            "plots", "quantizer", "report", "result", "runner", "spelling", "trace"},
     "__main__": {"cli"},
     "__init__": {"arch", "dse", "machine_file", "nn", "report", "result", "runner"},
 }  # fmt: skip

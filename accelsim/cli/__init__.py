@@ -18,6 +18,7 @@ from accelsim.cli.imports import import_files
 from accelsim.cli.info import list_files, schema
 from accelsim.cli.plot import plot
 from accelsim.cli.programs import assemble, check, compile_program, disassemble, execute
+from accelsim.cli.quantize import export, quantize
 from accelsim.cli.report import report
 from accelsim.cli.results import results
 from accelsim.cli.run import run
@@ -41,8 +42,8 @@ def main(debug: bool) -> None:
 
 
 _COMMANDS = (
-    run, explain, diff, report, plot, sweep, results, compile_program, execute, assemble, disassemble, check, energy,
-    list_files, schema, import_files, cache_commands,
+    run, quantize, export, explain, diff, report, plot, sweep, results, compile_program, execute, assemble, disassemble,
+    check, energy, list_files, schema, import_files, cache_commands,
 )  # fmt: skip
 for _command in _COMMANDS:
     main.add_command(_command)

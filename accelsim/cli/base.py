@@ -208,19 +208,20 @@ def relocated(places: Mapping[str, str]) -> Iterator[None]:
         raise
 
 
-def read_numbers(path: str) -> NDArray[Any]:
-    """The array of the ``.npy`` file of ``--input``. Raises ConfigError."""
+def read_numbers(path: str, option: str = "--input") -> NDArray[Any]:
+    """The array of the ``.npy`` file of ``option``. Raises ConfigError."""
     import numpy as np
 
+    where = f"{option} {path}"
     try:
         with Path(path).open("rb") as file:
             values = np.lib.format.read_array(file, allow_pickle=False)
     except OSError as error:
-        raise ConfigError(f"--input {path}", "", f"the file cannot be read: {error.strerror or error}") from None
+        raise ConfigError(where, "", f"the file cannot be read: {error.strerror or error}") from None
     except (EOFError, ValueError):
-        raise ConfigError(f"--input {path}", "", "not a .npy file of numbers, or cut short") from None
+        raise ConfigError(where, "", "not a .npy file of numbers, or cut short") from None
     if values.dtype.kind not in "fiu":
-        raise ConfigError(f"--input {path}", "", "not a .npy file of numbers", "save one array with numpy.save")
+        raise ConfigError(where, "", "not a .npy file of numbers", "save one array with numpy.save")
     return values
 
 

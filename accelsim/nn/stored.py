@@ -64,14 +64,25 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def stored_text(
-    graph: QGraph, arrays: tuple[str, str], made: Mapping[str, Any], classes: Sequence[str] = (), seed: int = 0
+    graph: QGraph,
+    arrays: tuple[str, str],
+    made: Mapping[str, Any],
+    *,
+    classes: Sequence[str] = (),
+    dataset: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> str:
-    """The YAML file; ``arrays`` are the name and the digest of the other one. Entries are JSON, which YAML includes."""
+    """The YAML file; ``arrays`` are the name and the digest of the other one. Entries are JSON, which YAML includes.
+
+    ``made`` says how, for people; ``dataset`` is the key of a workload file, its path relative to the new one.
+    """
     head: dict[str, Any] = {"schema": 1, "form": FORM, "name": graph.name, "made": dict(made)}
     head |= {"arrays": {"file": arrays[0], "digest": arrays[1]}}
     head |= {"inputs": list(graph.inputs), "outputs": list(graph.outputs)}
     if classes:
         head["classes"] = list(classes)
+    if dataset:
+        head["dataset"] = dict(dataset)
     head["seed"] = seed
     lines = ["# An int8 network, written by `accelsim quantize`; see docs/quantize.md."]
     lines += [f"{key}: {_line(value)}" for key, value in head.items()]
@@ -113,7 +124,9 @@ def _details(layer: QLayer) -> dict[str, Any]:
             return entry | {"limits": [layer.lo, layer.hi]}
         case QPool():
             entry = {"kernel": list(layer.kernel), "stride": list(layer.stride), "padding": list(layer.pads)}
-            return entry | {"count_include_pad": layer.count_include_pad, "limits": [layer.lo, layer.hi]}
+            if layer.kind == "avgpool":
+                entry["count_include_pad"] = layer.count_include_pad
+            return entry | {"limits": [layer.lo, layer.hi]}
         case QAdd():
             return {"limits": [layer.lo, layer.hi]}
         case QLrn():
