@@ -70,7 +70,7 @@ def load_onnx(path: str | Path, dims: Mapping[str, int] | None = None) -> OnnxMo
 def is_quantized(nodes: list[Node], weights: set[str]) -> bool:
     """Whether a model has scales of its own: quantised operators, or activations that are quantised."""
     constants = set(weights) | {name for node in nodes if node.op == "Constant" for name in node.outputs}
-    return any(node.op.startswith(TELLING) or (node.op == "QuantizeLinear" and node.inputs[0] not in constants)
+    return any(node.op.startswith(TELLING) or (node.op == "QuantizeLinear" and node.given(0) and node.inputs[0] not in constants)
                for node in nodes)  # fmt: skip
 
 
@@ -129,6 +129,7 @@ class _Reader:
             self.context.values[name] = None
 
     def _node(self, node: Node) -> None:
+        model_nodes.check_node(self.file, node)
         if node.op == "Shape" and isinstance(shaped := self.context.known(node.inputs[0]), Value):
             whole = np.array((self.context.batch, *shaped.shape), np.int64)
             self.context.give(node, whole[slice(node.attributes.get("start", 0), node.attributes.get("end"))])
@@ -183,9 +184,13 @@ class _Reader:
             name=stem, path=self.file.path, graph=graph, qgraph=qgraph,
             inputs=tuple((name, value.layer) for name, value in self.inputs), outputs=tuple(names),
             shapes=tuple((value.layer, value.layout.hwc) for _, value in self.inputs),
-            layouts=layouts, places={name: f"{self.file.path}: {label}" for name, label in self.context.labels.items()},
+            layouts=layouts, places={name: self._place(name, label) for name, label in self.context.labels.items()},
             files=tuple(self.file.files), integers=self.context.integers_taken(),
         )  # fmt: skip
+
+    def _place(self, name: str, label: str) -> str:
+        """What messages about a layer begin with; they go on with its name, which mostly says enough."""
+        return str(self.file.path) if label.startswith(f"{name} (") else f"{self.file.path}: {label}"
 
     def _check_apart(self, outputs: list[tuple[str, Value]]) -> None:
         """One layer can be an output in one layout only. Raises GraphError."""

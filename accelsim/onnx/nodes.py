@@ -41,6 +41,34 @@ def _attribute(file: ModelFile, attribute: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
+FEWEST_INPUTS = {"QGemm": 6, "QLinearAdd": 7, "QLinearMul": 7, "QLinearConcat": 5}
+"""Of ONNX Runtime's own operators, which the library does not describe; the others need 4."""
+
+LIKE = {"QGemm": "Gemm", "QLinearConcat": "Concat", "QLinearSoftmax": "Softmax", "QLinearLeakyRelu": "LeakyRelu"}
+"""Whose attributes they have; the others those of AveragePool."""
+
+
+def check_node(file: ModelFile, node: Node) -> None:
+    """Refuse a node without the inputs, or with other attributes, than its operator has."""
+    proto, op, fewest = node.proto, node.proto.op_type, 0
+    foreign = proto.domain == "com.microsoft" and op.startswith("Q")
+    if foreign:
+        op, fewest = LIKE.get(op, "AveragePool"), FEWEST_INPUTS.get(op, 4)
+    elif not file.onnx.defs.has(op, proto.domain):
+        return
+    schema = file.onnx.defs.get_schema(op, file.opset, "" if foreign else proto.domain)
+    fewest = fewest or schema.min_input
+    if len(node.inputs) < fewest or not all(node.inputs[: min(fewest, schema.min_input)]):
+        raise Refusal(f"has {sum(map(bool, node.inputs))} inputs, its operator needs {fewest}")
+    types = {name: attribute.type.value for name, attribute in schema.attributes.items()}
+    for attribute in proto.attribute:
+        if types.get(attribute.name, attribute.type) != attribute.type:
+            raise Refusal(f"its attribute {shown(attribute.name)!r} is of another type than its operator has")
+    for name, attribute in schema.attributes.items():
+        if attribute.required and name not in node.attributes and not foreign:
+            raise Refusal(f"has no attribute {name!r}, which its operator needs")
+
+
 def count_uses(file: ModelFile, nodes: list[Node]) -> Counter[str]:
     """How often each value is read, by nodes or as an output."""
     uses = Counter(name for node in nodes for name in node.inputs if name)

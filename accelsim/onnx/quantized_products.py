@@ -27,8 +27,8 @@ def _raw(context: QuantizedContext, node: Node, index: int, flip: bool = False) 
     """Weights, scale and zero point from three inputs; output channels first, or last and to be turned by ``flip``."""
     values = context.constant(node, index, "weights")
     zero = context.constant(node, index + 2, "weight zero point") if node.given(index + 2) else np.zeros(1)
-    if flip and values.ndim != 2:
-        raise Refusal(f"its weights have the shape {list(values.shape)}, expected two dimensions")
+    if values.ndim < 2 or (flip and values.ndim != 2):
+        raise Refusal(f"its weights have the shape {list(values.shape)}, expected two dimensions or more")
     integers = as_integers(values, zero)
     integers = integers.T if flip else integers
     return Weights(integers, weight_scales(context.constant(node, index + 1, "weight scale"), len(integers)), None)
@@ -40,8 +40,8 @@ def _dequantized(context: QuantizedContext, node: Node, index: int, flip: bool =
     if not isinstance(found, Quantized):
         name = shown(node.inputs[index]) if node.given(index) else ""
         raise Refusal(f"its weights {name!r} have no scale", "in a quantised model they come from a DequantizeLinear")
-    if flip and found.values.ndim != 2:
-        raise Refusal(f"its weights have the shape {list(found.values.shape)}, expected two dimensions")
+    if found.values.ndim < 2 or (flip and found.values.ndim != 2):
+        raise Refusal(f"its weights have the shape {list(found.values.shape)}, expected two dimensions or more")
     channel = found.values.ndim - 1 if flip else 0
     if np.ndim(found.scale) and found.axis != channel:
         raise Refusal(

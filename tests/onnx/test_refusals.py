@@ -350,3 +350,44 @@ def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(MissingExtraError, match="accelsim\\[onnx\\]"):
         load_onnx(path)
     assert library.library.__doc__
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_malformed_nodes_are_refused_or_read(data: st.DataObject, tmp_path: Path) -> None:
+    """Inputs left out or exchanged, attributes of another type or value: an AccelsimError or a model, nothing else."""
+    b = Builder(("N", 4, 9, 8)) if data.draw(st.booleans()) else Quantizer(("N", 4, 9, 8))
+    if isinstance(b, Quantizer):
+        y = b.operator("QLinearConv", 0.1, 0, b.x, *b.scales[b.x], *b.integers(4, 4, 1, 1), "y", b.bias(4))
+        y = b.operator("QLinearAdd", 0.1, 0, b.x, *b.scales[b.x], y, *b.scales[y], "y")
+        y = b.operator("QLinearAveragePool", 0.1, 0, y, *b.scales[y], "y", kernel_shape=[2, 2])
+        model = b.model(b.real(b.same("MaxPool", y, kernel_shape=[2, 2])))
+    else:
+        y = b.node("MaxPool", b.conv("x", 4, 4, 3, 3, strides=[1, 1], group=1), kernel_shape=[2, 2], ceil_mode=1)
+        y = b.node("Clip", b.node("Add", y, b.normal(4, 1, 1)), b.weight(np.float32(0)))
+        y = b.node("Transpose", b.node("Pad", y, b.weight(np.zeros(8, np.int64))), perm=[0, 2, 3, 1])
+        model = b.model(b.node("Softmax", b.node("Gemm", b.node("Flatten", y), b.normal(5, 96), transB=1), axis=1))
+    names = [w.name for w in b.weights] + [node.output[0] for node in model.graph.node] + ["", "x"]
+    for _ in range(data.draw(st.integers(1, 2))):
+        node = data.draw(st.sampled_from(list(model.graph.node)))
+        match data.draw(st.sampled_from(["input", "drop", "attribute", "value"])):
+            case "input" if node.input:
+                node.input[data.draw(st.integers(0, len(node.input) - 1))] = data.draw(st.sampled_from(names))
+            case "drop":
+                del node.input[data.draw(st.integers(0, len(node.input))) :]
+            case "attribute" if node.attribute:
+                old = node.attribute.pop(data.draw(st.integers(0, len(node.attribute) - 1)))
+                value = data.draw(st.sampled_from([1.5, "text", 3, [1, 2], [0.5], ["a"], []]))
+                if value != []:
+                    node.attribute.append(helper.make_attribute(old.name, value))
+            case "value" if node.attribute:
+                old = node.attribute[data.draw(st.integers(0, len(node.attribute) - 1))]
+                old.i = data.draw(st.integers(-9, 9))
+                for place in range(len(old.ints)):
+                    old.ints[place] = data.draw(st.integers(-9, 9))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    try:
+        load_onnx(path)
+    except AccelsimError as error:
+        assert str(path) in str(error)
