@@ -35,6 +35,10 @@ def counts(name: str) -> tuple[int, int]:
     return weights, macs
 
 
+INCEPTION_3A = 192 * (64 + 96 + 16 + 32) + 9 * 96 * 128 + 25 * 16 * 32  # table 1 of the paper
+INCEPTION_3B = 256 * (128 + 128 + 32 + 64) + 9 * 128 * 192 + 25 * 32 * 96
+
+
 @pytest.mark.parametrize(
     ("name", "weights", "macs"),
     [
@@ -45,6 +49,8 @@ def counts(name: str) -> tuple[int, int]:
         ("vgg16", 138_357_544 - 13_416, 15_470_264_320),
         ("resnet18", 11_689_512 - 9_600 - 1_000, 1_814_073_344),
         ("mobilenet_v2", 3_504_872 - 34_112 - 1_000, 300_774_272),
+        ("squeezenet", 1_235_496 - 3_944, 349_151_936),
+        ("googlenet_block", INCEPTION_3A + INCEPTION_3B, 28 * 28 * (INCEPTION_3A + INCEPTION_3B)),
         ("transformer_block", 12 * 768**2 + 12 * 2 * 64 * 128, 128 * (12 * 768**2 + 12 * 2 * 64 * 128)),
         ("decode_gemv", 2048 * (2 * 2048 + 2 * 512 + 3 * 8192), 2048 * (2 * 2048 + 2 * 512 + 3 * 8192)),
     ],
@@ -54,7 +60,7 @@ def test_published_counts(name, weights, macs):
 
 
 def test_every_file_without_weights_is_counted_and_named_like_its_file():
-    assert len(RANDOM) == 8
+    assert len(RANDOM) == 10
     for name in RANDOM:
         assert load(name).name == name
 
@@ -74,7 +80,7 @@ def test_products_stand_alone():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["alexnet", "resnet18", "mobilenet_v2", "transformer_block"])
+@pytest.mark.parametrize("name", ["alexnet", "resnet18", "mobilenet_v2", "squeezenet", "transformer_block"])
 def test_random_networks_are_alive_in_every_layer(name):
     network = load(name)
     graph = network.quantize()
