@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Integers = NDArray[np.int64]
 _BITS, _LEVEL = 7, 6
-_NUMBER = re.compile(r"(?<!\d)(?:0|[1-9]\d{0,14})(?!\d)")
+_NUMBER = re.compile(r"(?<![0-9])(?:0|[1-9][0-9]{0,14})(?![0-9])")
 """A number that reads the same after a round trip, and that a browser holds exactly."""
 
 
