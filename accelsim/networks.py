@@ -51,6 +51,7 @@ def open_network(
         raise ConfigError("--dim", "", f"only ONNX models have dimensions to be given, {path.name} has fixed ones")
     else:
         network = load_network(path)
+    network = replace(network, given=str(workload))
     return network if calibrate is None else _calibrated(network, calibrate)
 
 
@@ -84,6 +85,7 @@ def _network(model: OnnxModel, dims: Mapping[str, int]) -> Network:
         name=model.name, path=str(model.path), graph=model.graph, qgraph=model.qgraph, calibration=calibration,
         method="max", classes=(), dataset=None, seed=MODEL_SEED, places=model.places, files=model.files,
         ports=_ports(model), variant=repr(sorted(dims.items())) if dims else "", note=NOTE if calibration else "",
+        spread=model.graph is None,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from accelsim.nn.graph import QGraph
 from accelsim.nn.loader import Network
 from accelsim.nn.quality import Fidelity, measure, plain
 from accelsim.nn.ranges import METHODS
-from accelsim.nn.stored import arrays_name, digest, stored_arrays, stored_text, write_arrays
+from accelsim.nn.stored import arrays_name, digest, stored_arrays, stored_ports, stored_text, write_arrays
 from accelsim.onnx.export import to_operators
 from accelsim.yamlio import read_document
 
@@ -38,13 +38,14 @@ class Quantized:
 
     def store(self, target: Path, write: Writer) -> None:
         """Write ``target`` and the arrays beside it. A file that does not belong to the other is refused when read."""
-        arrays = stored_arrays(self.graph)
+        ports, orders = stored_ports(self.graph, self.network.ports)
+        arrays = stored_arrays(self.graph) | orders
         name = arrays_name(target)
         made = {"from": Path(self.network.path).name, "method": self.network.method}
         made |= {"images": self.fidelity.images, "accelsim": version("accelsim")}
         text = stored_text(
             self.graph, (name, digest(arrays)), made, classes=self.network.classes,
-            dataset=_dataset(self.network, target.parent), seed=self.network.seed,
+            dataset=_dataset(self.network, target.parent), ports=ports, seed=self.network.seed,
         )  # fmt: skip
         write(target.with_name(name), lambda file: write_arrays(file, arrays))
         write(target, lambda file: _write_text(file, text))
@@ -57,7 +58,7 @@ def quantize(network: Network, method: str | None = None) -> Quantized:
     """
     if network.graph is None:
         raise ConfigError(network.path, "", "is quantised already and keeps its own scales", "run it as it is")
-    chosen = _by(network, method)
+    chosen = by_method(network, method)
     graph = int8(chosen)
     with placed(chosen):
         fidelity = measure(network.graph, graph, chosen.calibration)
@@ -66,7 +67,7 @@ def quantize(network: Network, method: str | None = None) -> Quantized:
 
 def int8(network: Network, method: str | None = None) -> QGraph:
     """The int8 network, by ``method`` unless it is int8 already. Raises as :func:`quantize`."""
-    chosen = _by(network, method)
+    chosen = by_method(network, method)
     with placed(chosen):
         return chosen.quantize()
 
@@ -77,7 +78,8 @@ def model_bytes(network: Network, graph: QGraph, *, unsigned: bool = False) -> b
         return to_operators(graph, unsigned=unsigned).SerializeToString()
 
 
-def _by(network: Network, method: str | None) -> Network:
+def by_method(network: Network, method: str | None) -> Network:
+    """The network with another calibration method, if one is given. Raises ConfigError."""
     if method is None:
         return network
     if method not in METHODS:

@@ -116,13 +116,35 @@ def test_a_float_model_and_the_images_it_reads():
     found = accelsim("quantize", "net.onnx", "--calibrate", "x.npy", "-o", "net.q.yaml")
     assert found.exit_code == 0, found.output
     assert "over 5 images" in found.stdout
-    np.save("pixels.npy", images().transpose(0, 2, 3, 1))  # a stored network reads (n, h, w, c)
-    stored = run("net.q.yaml", input=np.load("pixels.npy"))
+    stored = run("net.q.yaml", input=images())
     source = run("net.onnx", input=images(), calibrate=images())
     assert stored.report["bit_exact"]
-    assert len(stored.outputs) == 1
-    for one, other in zip(stored.outputs.values(), source.outputs.values()):
-        np.testing.assert_array_equal(one.reshape(other.shape), other)
+    assert list(stored.outputs) == list(source.outputs) != []
+    for name, values in source.outputs.items():
+        np.testing.assert_array_equal(stored.outputs[name], values)
+
+
+def test_a_stored_model_lies_as_the_model():
+    """Pixels last in the model, and an output whose axes are in another order: as in the source, default inputs too."""
+    b = Builder(("N", 6, 5, 3))
+    y = b.conv(b.node("Transpose", "x", perm=[0, 3, 1, 2]), 4, 3, 3, 3)
+    b.save(Path("net.onnx"), b.node("Transpose", y, perm=[0, 2, 1, 3]))
+    assert accelsim("quantize", "net.onnx").exit_code == 0
+    stored, source = run("net.q.yaml", batch=2), run("net.onnx", batch=2)
+    [(name, values)] = source.outputs.items()
+    assert values.shape == (2, 4, 4, 3)
+    np.testing.assert_array_equal(stored.outputs[name], values)
+    text = Path("net.q.yaml").read_text(encoding="utf-8")
+    for old, new, expected in [
+        ('"shape": [6, 5, 3]}', '"shape": [6, 5, 4]}', "ports[0].shape: [6, 5, 4] does not hold the 90 elements of the tensor"),
+        ('"shape": [6, 5, 3]}', '"shape": [90]}', "net.q.npz array 'x.order': expected int64 [90], got int64 [6, 5, 3]"),
+        ('{"tensor": "x"', '{"tensor": "y"', "ports[0].tensor: 'y' is no input or output (allowed: x, "),
+    ]:
+        assert old in text
+        Path("net.q.yaml").write_text(text.replace(old, new, 1), encoding="utf-8")
+        found = accelsim("run", "net.q.yaml")
+        assert found.exit_code == 2
+        assert expected in found.stderr
 
 
 WRONG = {

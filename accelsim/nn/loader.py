@@ -52,6 +52,8 @@ class Network:
     ports: Mapping[str, Port] = field(default_factory=dict)
     variant: str = ""
     note: str = ""
+    given: str = ""  # how the user named it
+    spread: bool = False  # random inputs fill the range of an int8 input, which may be anything
 
     @property
     def shapes(self) -> tuple[tuple[str, Shape], ...]:
@@ -81,7 +83,7 @@ class Network:
         if self.dataset:
             return {self.shapes[0][0]: self.dataset.images("test", batch)}
         values = random_values(self.shapes, batch, self.seed + 1)
-        if self.qgraph is None or not self.ports:
+        if self.qgraph is None or not self.spread:
             return values
         return {name: spread_over(array, self.qgraph.tensors[name]) for name, array in values.items()}
 
@@ -133,7 +135,8 @@ def _stored_network(document: Document) -> Network:
     stored = read_stored(document)
     return Network(
         name=stored.graph.name, path=document.path, graph=None, qgraph=stored.graph, calibration={}, method="",
-        classes=stored.classes, dataset=stored.dataset, seed=stored.seed, places=stored.places, files=stored.files,
+        classes=stored.classes, dataset=stored.dataset, ports=stored.ports,
+        seed=stored.seed, places=stored.places, files=stored.files,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.nn.graph import QAdd, QConcat, QConv, QGraph, QLayer, QLrn, QLut, QPool, QReshape, QSoftmax, Tensor
+from accelsim.nn.layouts import Port
 
 FORM = "int8"
 SUFFIX = ".q.yaml"
@@ -42,6 +43,20 @@ def stored_arrays(graph: QGraph) -> dict[str, NDArray[Any]]:
                 parts = ()
         found |= {f"{layer.name}.{part}": getattr(layer, part) for part in parts}
     return found
+
+
+def stored_ports(
+    graph: QGraph, ports: Mapping[str, Port]
+) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
+    """How inputs and outputs lie in the model that the network came from: entries, and arrays ``<tensor>.order``."""
+    entries, arrays = [], {}
+    for name in dict.fromkeys((*graph.inputs, *graph.outputs)):
+        if name in ports:
+            layout = ports[name].layout
+            entries.append({"tensor": name, "name": ports[name].name, "shape": list(layout.shape)})
+            if layout.index is not None:
+                arrays[f"{name}.order"] = layout.index.astype(np.int64)
+    return entries, arrays
 
 
 def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -70,11 +85,13 @@ def stored_text(
     *,
     classes: Sequence[str] = (),
     dataset: Mapping[str, Any] | None = None,
+    ports: Sequence[Mapping[str, Any]] = (),
     seed: int = 0,
 ) -> str:
     """The YAML file; ``arrays`` are the name and the digest of the other one. Entries are JSON, which YAML includes.
 
-    ``made`` says how, for people; ``dataset`` is the key of a workload file, its path relative to the new one.
+    ``made`` says how, for people; ``dataset`` is the key of a workload file, its path relative to the new one;
+    ``ports`` are the entries of :func:`stored_ports`.
     """
     head: dict[str, Any] = {"schema": 1, "form": FORM, "name": graph.name, "made": dict(made)}
     head |= {"arrays": {"file": arrays[0], "digest": arrays[1]}}
@@ -89,6 +106,8 @@ def stored_text(
     rows = [{"name": name, "kind": kind, "layer": host} for name, kind, host in graph.rows]
     groups = {"tensors": [tensor_entry(t) for t in graph.tensors.values()],
               "layers": [layer_entry(layer) for layer in graph.layers], "rows": rows}  # fmt: skip
+    if ports:
+        groups = {"ports": [dict(port) for port in ports], **groups}
     for key, entries in groups.items():
         lines += ["", f"{key}:", *(f"  - {_line(entry)}" for entry in entries)]
     return "\n".join(lines) + "\n"

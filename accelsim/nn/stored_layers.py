@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from accelsim.nn import stored_schema as keys
 from accelsim.nn.graph import Pads, QConv, QLayer, QLrn, QLut, QPool, QReshape, Tensor
+from accelsim.nn.layouts import Layout, Port
 from accelsim.nn.tables import add_layer, concat_layer
 from accelsim.spelling import suggest
 from accelsim.yamlio import Keys
@@ -98,6 +100,24 @@ class LayerMaker:
             index_scale=np.float32(entry.index_scale), index_zero=entry.index_zero, factor=factor,
             scale=np.float32(entry.scale),
         )  # fmt: skip
+
+    def port(self, place: Keys, entry: keys.PortKeys, tensor: Tensor) -> Port | None:
+        """Where the elements of an input or output lie, or None when that is no order of its elements."""
+        h, w, c = tensor.shape
+        shape, name = tuple(entry.shape), f"{entry.tensor}.order"
+        if prod(shape) != tensor.size:
+            self.report((*place, "shape"), f"{list(shape)} does not hold the {tensor.size} elements of the tensor", "")
+            return None
+        index = None
+        if self.arrays is not None and name in self.arrays:
+            index = self._take(place, name, np.int64, shape)
+            if index is not None and not np.array_equal(np.sort(index, axis=None), np.arange(tensor.size)):
+                self.report(place, f"{self.name} array {name!r} is no order of {tensor.size} elements", "")
+                return None
+        elif shape not in ((c, h, w), *([(c, w)] if h == 1 else []), *([(c,)] if h == w == 1 else [])):
+            self.report((*place, "shape"), f"needs an array {name!r} that says where its elements lie", "")
+            return None
+        return Port(name=entry.name, layout=Layout(shape=shape, hwc=tensor.shape, index=index))
 
     def _take(self, place: Keys, name: str, dtype: type, shape: tuple[int, ...]) -> NDArray[Any] | None:
         """An array of the file, or None when it is missing or another than expected."""

@@ -15,6 +15,7 @@ from accelsim.nn import stored_schema as keys
 from accelsim.nn.dataset import Dataset, read_arrays
 from accelsim.nn.graph import Layer, QGraph, QLayer, QSoftmax, Tensor
 from accelsim.nn.labelled import read_labelled
+from accelsim.nn.layouts import Port
 from accelsim.nn.reader import Mistakes
 from accelsim.nn.shapes import ShapeError, layer_shape
 from accelsim.nn.sharing import KEEPING
@@ -31,6 +32,7 @@ class Stored:
 
     graph: QGraph
     dataset: Dataset | None
+    ports: Mapping[str, Port]
     classes: tuple[str, ...]
     seed: int
     places: Mapping[str, str]
@@ -48,7 +50,7 @@ def read_stored(document: Document) -> Stored:
     path = Path(document.path)
     mistakes = Mistakes(document)
     reader = _Reader(mistakes, file, path)
-    graph = reader.graph()
+    graph, ports = reader.graph(), reader.ports()
     shape = graph.tensors[graph.output].shape if graph.output in graph.tensors else None
     inputs = [(name, graph.tensors[name].shape) for name in graph.inputs if name in graph.tensors]
     dataset = read_labelled(mistakes.report, file.dataset, path.parent, inputs, shape) if file.dataset else None
@@ -58,7 +60,7 @@ def read_stored(document: Document) -> Stored:
     places |= {entry.name: document.located(("layers", i)) for i, entry in enumerate(file.layers)}
     extra = (path.parent / file.dataset.file,) if file.dataset else ()
     return Stored(
-        graph=graph, dataset=dataset, classes=tuple(file.classes or ()), seed=file.seed, places=places,
+        graph=graph, dataset=dataset, ports=ports, classes=tuple(file.classes or ()), seed=file.seed, places=places,
         files=(path, path.parent / file.arrays.file, *extra),
     )  # fmt: skip
 
@@ -106,6 +108,19 @@ class _Reader:
             layers=tuple(layer for layer in layers if layer),
             rows=tuple((row.name, row.kind, row.layer) for row in file.rows),
         )  # fmt: skip
+
+    def ports(self) -> dict[str, Port]:
+        """How the inputs and outputs lie in the model that the network came from, by tensor."""
+        found: dict[str, Port] = {}
+        ends = (*self.file.inputs, *self.file.outputs)
+        for index, entry in enumerate(self.file.ports or ()):
+            place = ("ports", index)
+            if entry.tensor not in ends:
+                self.report((*place, "tensor"), f"{entry.tensor!r} is no input or output", suggest(entry.tensor, ends))
+            elif entry.tensor in self.tensors:
+                port = self.maker.port(place, entry, self.tensors[entry.tensor])
+                found |= {entry.tensor: port} if port else {}
+        return found
 
     def _known(self, place: tuple[str | int, ...], name: str) -> bool:
         if name not in self.tensors:
@@ -191,6 +206,7 @@ class _Reader:
         if self.arrays is None:
             return
         wanted = [f"{entry.name}.{part}" for entry in self.file.layers for part in parts(entry.kind)]
+        wanted += [f"{entry.tensor}.order" for entry in self.file.ports or ()]
         for name in sorted(set(self.arrays) - set(wanted)):
             self.report(("arrays", "file"), f"{self.file.arrays.file} array {name!r} belongs to no layer",
                         suggest(name, wanted))  # fmt: skip

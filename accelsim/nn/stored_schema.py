@@ -152,6 +152,17 @@ class RowKeys(FileModel):
     layer: Text
 
 
+class PortKeys(FileModel):
+    """How an input or output lies in the model that the network came from: its name and shape there, without the batch.
+
+    Array: order int64 (shape), where each element lies in the flat (h, w, c); the usual order if there is none.
+    """
+
+    tensor: Text
+    name: Text
+    shape: Annotated[list[Count], Field(min_length=1)]
+
+
 class ArraysKeys(FileModel):
     """The file with the arrays, named ``<layer>.<array>``, and what it must hold."""
 
@@ -172,6 +183,7 @@ class StoredFile(FileModel):
     classes: list[Text] | None = None
     dataset: DatasetKeys | None = None
     seed: Seed = 0  # of random inputs
+    ports: list[PortKeys] | None = None
     tensors: Annotated[list[TensorKeys], Field(min_length=1)]
     layers: Annotated[list[LayerUnion], Field(min_length=1)]
     rows: Annotated[list[RowKeys], Field(min_length=1)]
