@@ -48,12 +48,12 @@ Timeline.prototype.dragging = function dragging(canvas, move, click) {
   });
 };
 
-/** Up zooms in at the pointer, down out; sideways moves. With all in view the wheel scrolls the page on. */
+/** Up zooms in at the pointer, down out; sideways moves. With all in view, down scrolls the page on. */
 Timeline.prototype.wheel = function wheel(event) {
-  const { from, to } = this.view;
+  if (event.deltaY > 0 && this.view.to - this.view.from >= this.run.cycles) return;
   if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) this.pan(event.deltaX / this.canvas.clientWidth);
   else this.zoom(Math.exp(Math.max(-1, Math.min(1, event.deltaY / 300))), this.cycleAt(event));
-  if (this.view.from !== from || this.view.to !== to) event.preventDefault();
+  event.preventDefault();
 };
 
 Timeline.prototype.press = function press(event) {
