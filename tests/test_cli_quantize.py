@@ -10,11 +10,13 @@ import numpy as np
 import onnx
 import pytest
 
-from accelsim.cli.quantize import METHODS
+from accelsim.cli.networks import METHODS
+from accelsim.networks import open_network
 from accelsim.nn import golden, ranges
+from accelsim.nn.forward import forward
 from accelsim.nn.loader import load_network
 from accelsim.nn.scales import dequantize, quantize_values
-from accelsim.runner import run
+from accelsim.runner import evaluate, run
 from tests.command_line import accelsim, written
 from tests.onnx.builders import Builder
 from tests.onnx.witness import session
@@ -87,6 +89,24 @@ def test_the_bundled_lenet_keeps_its_digits_and_classes():
     scores = json.loads(accelsim("run", "n.q.yaml", "--eval", "--json", "-").stdout)
     assert scores["float_accuracy"] is None
     assert (scores["images"], scores["bit_exact"]) == (360, True)
+
+
+def test_digits_by_way_of_the_model_file():
+    """LeNet's ONNX file, calibrated with the digits of the workload file: its accuracy, and that of the float model."""
+    own = open_network("lenet")
+    assert own.dataset is not None
+    np.save("train.npy", own.dataset.images("train", 128).transpose(0, 3, 1, 2))
+    found = accelsim("quantize", "lenet.onnx", "--calibrate", "train.npy", "-o", "model.q.yaml")
+    assert found.exit_code == 0, found.output
+    images, labels = own.dataset.images("test").transpose(0, 3, 1, 2), own.dataset.labels("test")
+    result = run("model.q.yaml", input=images, level="functional")
+    assert result.report["bit_exact"]
+    guessed = result.outputs["probabilities"].argmax(axis=1)
+    scores = evaluate("lenet")
+    assert (guessed == labels).mean() == scores["accelerator_accuracy"] == pytest.approx(0.9889, abs=1e-4)
+    assert own.graph is not None
+    floats = forward(own.graph, own.dataset.images("test"))["fc3"].reshape(360, -1)
+    assert (guessed == floats.argmax(axis=1)).mean() >= 0.99
 
 
 def test_the_methods_are_those_of_the_quantiser():
