@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from accelsim.bundled import available
 from accelsim.cache import code_digest
 from accelsim.dse.load import load_sweep
 from accelsim.dse.measures import beforehand, measured
@@ -84,8 +85,8 @@ def default_store(plan: Sweep) -> str:
     if not plan.path:
         return MEMORY
     path = Path(plan.path)
-    inside = Path(__file__).resolve().parent.parent in path.resolve().parents
-    return str((Path() if inside else path.parent) / (path.stem + SUFFIX))
+    bundled = path in available("sweeps").values()
+    return str((Path() if bundled else path.parent) / (path.stem + SUFFIX))
 
 
 def versions(plan: Sweep) -> dict[str, Any]:

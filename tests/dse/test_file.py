@@ -177,3 +177,10 @@ def test_every_bundled_sweep_loads_and_has_points_that_can_be_run(name: str) -> 
     sweep = load_sweep(name)
     numbers = range(0, sweep.size, max(1, sweep.size // 16))
     assert any(not sweep.point(sweep.choice(number)).reason for number in numbers)
+
+
+def test_a_store_lies_beside_a_file_of_ones_own_and_never_beside_a_bundled_one(tmp_path: Path) -> None:
+    own = tmp_path / "mine.yaml"
+    own.write_text("schema: 1\nworkloads: [lenet]\n", encoding="utf-8")
+    assert explore.default_store(load_sweep(own)) == str(tmp_path / "mine.sqlite")
+    assert explore.default_store(load_sweep("dataflows")) == "dataflows.sqlite"
