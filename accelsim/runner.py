@@ -63,8 +63,7 @@ def run(
     network = _opened(workload, calibrate, dims)
     feeds = network.feeds(batch or 1) if input is None else given_values(network, input, batch)
     size = len(feeds[network.shapes[0][0]])
-    given = network.path if isinstance(workload, Network) else str(workload)
-    job = Job(network, given, machine, size, objective, Cache() if cache else None, clock)
+    job = Job(network, network.given or network.path, machine, size, objective, Cache() if cache else None, clock)
     if timing_only:
         return job.time(level)
     return job.values(feeds, level)

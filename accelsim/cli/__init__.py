@@ -12,12 +12,13 @@ import click
 
 from accelsim.cli.base import Commands
 from accelsim.cli.caches import cache_commands
+from accelsim.cli.compile import compile_program
 from accelsim.cli.energy import energy
 from accelsim.cli.explain import diff, explain
 from accelsim.cli.imports import import_files
 from accelsim.cli.info import list_files, schema
 from accelsim.cli.plot import plot
-from accelsim.cli.programs import assemble, check, compile_program, disassemble, execute
+from accelsim.cli.programs import assemble, check, disassemble, execute
 from accelsim.cli.quantize import export, quantize
 from accelsim.cli.report import report
 from accelsim.cli.results import results

@@ -12,12 +12,12 @@ from accelsim.cli.base import json_text
 @click.command("list")
 def list_files() -> None:
     """List the bundled machines, energy tables, workloads and sweeps."""
-    from accelsim.bundled import available
+    from accelsim.bundled import available, models
 
     groups = (
         ("Machines (--arch NAME)", available("configs")),
         ("Energy tables (--set energy.table=NAME)", available("energy")),
-        ("Workloads (accelsim run NAME)", available("workloads")),
+        ("Workloads (accelsim run NAME)", available("workloads") | models()),
         ("Sweeps (accelsim sweep NAME)", available("sweeps")),
     )
     width = max(len(name) for _, files in groups for name in files)
@@ -28,7 +28,9 @@ def list_files() -> None:
 
 
 def _summary(path: Path) -> str:
-    """The comment in the first line of a file."""
+    """The comment in the first line of a file; a model has none."""
+    if path.suffix == ".onnx":
+        return f"ONNX model; run {path.stem} is the same network from a workload file"
     with path.open(encoding="utf-8") as file:
         first = file.readline()
     return first.lstrip("# ").rstrip() if first.startswith("#") else ""

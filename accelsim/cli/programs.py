@@ -12,7 +12,6 @@ from accelsim.cli.base import (
     check_level,
     check_target,
     check_trace,
-    compile_options,
     json_text,
     level_options,
     load_machine,
@@ -33,48 +32,6 @@ if TYPE_CHECKING:
     from accelsim.trace import Trace
 
 _ASSEMBLY = (".asm", ".s")
-
-
-@click.command("compile")
-@click.argument("workload")
-@machine_options
-@compile_options
-@click.option("-o", "--output", metavar="FILE.npz", help="The program; WORKLOAD.program.npz here if not given.")
-@click.option("--dump", metavar="STAGE", help="Print what a stage of the compiler made; writes only to -o then.")
-def compile_program(
-    workload: str,
-    arch: str,
-    settings: tuple[str, ...],
-    batch: int | None,
-    objective: str,
-    cache: bool,
-    output: str | None,
-    dump: str | None,
-) -> None:
-    """Compile WORKLOAD into a program file."""
-    target = output or (f"{Path(workload).stem}.program.npz" if dump is None else None)
-    check_target(target, "-o")
-    check_apart(sources(workload, arch), [option("-o", target)])
-    machine = load_machine(arch, settings)
-    from accelsim import runner
-
-    stages: dict[str, str] = {}
-    with progress(f"compiling {workload} for {machine.name} ..."):
-        program = runner.compile_file(
-            workload, arch=machine, batch=batch or 1, objective=objective, dump=stages.__setitem__, cache=cache
-        )
-    text = _stage(dump, stages) if dump is not None else None
-    if target is not None:
-        _save(program, target)
-    click.echo(text if text is not None else f"{target}: {_describe(program)}")
-
-
-def _stage(name: str, stages: dict[str, str]) -> str:
-    from accelsim.spelling import suggest
-
-    if name not in stages:
-        raise ConfigError(f"--dump {name}", "", "no such stage", suggest(name, stages))
-    return stages[name].rstrip("\n")
 
 
 @click.command("exec")
@@ -145,8 +102,8 @@ def assemble(source: str, arch: str, settings: tuple[str, ...], output: str | No
     check_target(target, "-o")
     check_apart([option("FILE.asm", source), *sources(None, arch)], [option("-o", target)])
     program = _parse(source, load_machine(arch, settings))
-    _save(program, target)
-    click.echo(f"{target}: {_describe(program)}")
+    save(program, target)
+    click.echo(f"{target}: {describe(program)}")
 
 
 @click.command("disasm")
@@ -180,7 +137,7 @@ def check(program_file: str, arch: str, settings: tuple[str, ...], timing_only: 
     machine = load_machine(arch, settings)
     program = read_program(program_file, machine)
     _check(program, program_file, machine, data=not timing_only)
-    click.echo(f"{program_file}: {_describe(program)}, no faults on {machine.name}")
+    click.echo(f"{program_file}: {describe(program)}, no faults on {machine.name}")
 
 
 def read_program(path: str, machine: Arch) -> Program:
@@ -211,13 +168,13 @@ def _check(program: Program, path: str, machine: Arch, *, data: bool) -> None:
         check_program(program, machine, data=data)
 
 
-def _save(program: Program, target: str) -> None:
+def save(program: Program, target: str) -> None:
     from accelsim.isa.program import save_program
 
     write_file(target, lambda file: save_program(program, file))
 
 
-def _describe(program: Program) -> str:
+def describe(program: Program) -> str:
     from accelsim.isa.program import program_hash
 
     count = len(program.instructions)
@@ -280,7 +237,7 @@ def version() -> str:
 
 
 def _print_execution(path: str, program: Program, machine: Arch, trace: Trace | None, timing_only: bool) -> None:
-    click.echo(f"{path} on {machine.name}: {_describe(program)}")
+    click.echo(f"{path} on {machine.name}: {describe(program)}")
     if trace is not None:
         from accelsim.cli.tables import print_table
         from accelsim.isa.protocol import Unit

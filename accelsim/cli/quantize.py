@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,38 +11,20 @@ from accelsim.cli.base import (
     check_target,
     json_text,
     progress,
-    read_numbers,
-    relocated,
     write_file,
     write_text,
 )
-from accelsim.cli.targets import Place, check_apart, option, sources
+from accelsim.cli.networks import calibration_options, calibration_places, opened
+from accelsim.cli.targets import check_apart, option, sources
 from accelsim.errors import ConfigError
 
 if TYPE_CHECKING:
     from accelsim.nn.graph import QGraph
-    from accelsim.nn.loader import Network
     from accelsim.nn.quality import Quality
     from accelsim.quantizer import Quantized
 
-_F = TypeVar("_F", bound=Callable[..., Any])
-METHODS = ("max", "percentile", "mse")
 _YAML = (".yaml", ".yml")
 _HEADER = ("layer", "kind", "lowest", "highest", "scale", "zero", "saturated", "SNR dB", "alone dB")
-
-
-def calibration_options(command: _F) -> _F:
-    """``--calibrate``, ``--method`` and ``--dim``; :func:`opened` reads them."""
-    command = click.option(
-        "--dim", "dims", multiple=True, metavar="NAME=SIZE", help="Size of a named dimension of an ONNX model."
-    )(command)
-    command = click.option(
-        "--method", type=click.Choice(METHODS), help="How ranges follow from the images; the workload's own, or max."
-    )(command)
-    return click.option(
-        "--calibrate", multiple=True, metavar="[NAME=]X.npy",
-        help="Images that ranges are taken from, as the network reads them; else the workload's own.",
-    )(command)
 
 
 @click.command()
@@ -67,7 +48,7 @@ def quantize(
     arrays = _checked(target)
     written = [option("-o", str(target)), (f"-o {target} (arrays)", arrays), option("--json", json_file)]
     check_target(json_file, "--json")
-    check_apart([*sources(workload, "edge")[:1], *_places(calibrate)], written)
+    check_apart([*sources(workload, "edge")[:1], *calibration_places(calibrate)], written)
     network = opened(workload, calibrate, dims)
     from accelsim import quantizer
 
@@ -99,7 +80,7 @@ def export(
     stem = Path(workload).name.removesuffix(".yaml").removesuffix(".onnx").removesuffix(".q")
     target = output or f"{stem}.int8.onnx"
     check_target(target, "-o")
-    check_apart([*sources(workload, "edge")[:1], *_places(calibrate)], [option("-o", target)])
+    check_apart([*sources(workload, "edge")[:1], *calibration_places(calibrate)], [option("-o", target)])
     network = opened(workload, calibrate, dims)
     from accelsim import quantizer
 
@@ -110,41 +91,6 @@ def export(
     if network.note:
         click.echo(f"note: {network.note}", err=True)
     click.echo(f"{target}: {_counted(graph)}, {len(model):,} bytes")
-
-
-def opened(workload: str, calibrate: tuple[str, ...], dims: tuple[str, ...]) -> Network:
-    """The network that the options of :func:`calibration_options` mean. Raises ConfigError."""
-    arrays: dict[str, Any] = {}
-    places: dict[str, str] = {}
-    for text in calibrate:
-        name, equals, path = text.partition("=")
-        name, path = (name, path) if equals and not Path(text).exists() else ("", text)
-        if name in arrays:
-            raise ConfigError(f"--calibrate {text}", "", "images are given twice", "NAME=X.npy says for which input")
-        arrays[name] = read_numbers(path, "--calibrate")
-        places[f"calibrate {name}".strip()] = f"--calibrate {text}"
-    if len(arrays) > 1 and "" in arrays:
-        raise ConfigError(f"--calibrate {calibrate[0]}", "", "which input?", "NAME=X.npy for each of several inputs")
-    images = arrays.get("", arrays) if arrays else None
-    places.setdefault("calibrate", f"--calibrate {', '.join(calibrate)}")
-    from accelsim.networks import open_network
-
-    with relocated(places):
-        return open_network(workload, calibrate=images, dims=_sizes(dims))
-
-
-def _sizes(dims: tuple[str, ...]) -> dict[str, int]:
-    sizes = {}
-    for text in dims:
-        name, _, size = text.rpartition("=")
-        if not name or not size.isdecimal() or not int(size):
-            raise ConfigError(f"--dim {text}", "", "expected NAME=SIZE with a whole number of at least 1")
-        sizes[name] = int(size)
-    return sizes
-
-
-def _places(calibrate: tuple[str, ...]) -> list[Place]:
-    return [(f"--calibrate {text}", text if Path(text).exists() else text.partition("=")[2]) for text in calibrate]
 
 
 def _checked(target: Path) -> Path:

@@ -25,6 +25,7 @@ from accelsim.cli.base import (
     write_file,
     write_text,
 )
+from accelsim.cli.networks import calibration_options, calibration_places, chosen
 from accelsim.cli.report import check_html, html_option
 from accelsim.cli.targets import check_apart, inside, option, sources
 
@@ -41,7 +42,11 @@ _SHOWN_LABELS = 16
 @machine_options
 @compile_options
 @level_options
-@click.option("--input", "input_file", metavar="X.npy", help="Images, float32 NHWC; else those of the workload.")
+@calibration_options
+@click.option(
+    "--input", "input_file", metavar="X.npy",
+    help="Images, float32 NHWC, of an ONNX model as it has them; else those of the workload.",
+)
 @click.option("--out", metavar="DIR", help="Save outputs, report and the effective machine there.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the report as JSON; - prints nothing else.")
 @trace_option
@@ -56,6 +61,9 @@ def run(
     cache: bool,
     level: str,
     timing_only: bool,
+    calibrate: tuple[str, ...],
+    method: str | None,
+    dims: tuple[str, ...],
     input_file: str | None,
     out: str | None,
     json_file: str | None,
@@ -72,7 +80,7 @@ def run(
     from accelsim.result import FILES
 
     check_apart(
-        [*sources(workload, arch), option("--input", input_file)],
+        [*sources(workload, arch), *calibration_places(calibrate), option("--input", input_file)],
         [
             option("--json", json_file), option("--trace", trace_file), option("--html", html_file),
             *inside(out, list(FILES)),
@@ -81,15 +89,17 @@ def run(
     machine = load_machine(arch, settings)
     if evaluate:
         saved = {"--out": out, "--trace": trace_file, "--html": html_file}
-        _refuse_with_eval({"--input": input_file, "--timing-only": timing_only, **saved})
+        shaped = {"--calibrate": calibrate, "--method": method, "--dim": dims}
+        _refuse_with_eval({"--input": input_file, "--timing-only": timing_only, **saved, **shaped})
         _evaluate(workload, machine, json_file, batch, level if given("level") else "functional")
         return
     from accelsim import runner
 
     images = read_numbers(input_file) if input_file is not None else None
+    network = chosen(workload, calibrate, method, dims, values=not timing_only)
     with progress(f"running {workload} on {machine.name} ..."), relocated({"input": f"--input {input_file}"}):
         result = runner.run(
-            workload, arch=machine, batch=batch, objective=objective, level=level,
+            network, arch=machine, batch=batch, objective=objective, level=level,
             timing_only=timing_only, input=images, cache=cache,
         )  # fmt: skip
     _save(result, out, trace_file, html_file)

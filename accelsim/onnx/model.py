@@ -70,8 +70,8 @@ def load_onnx(path: str | Path, dims: Mapping[str, int] | None = None) -> OnnxMo
 def is_quantized(nodes: list[Node], weights: set[str]) -> bool:
     """Whether a model has scales of its own: quantised operators, or activations that are quantised."""
     constants = set(weights) | {name for node in nodes if node.op == "Constant" for name in node.outputs}
-    return any(node.op.startswith(TELLING) or (node.op == "QuantizeLinear" and node.given(0) and node.inputs[0] not in constants)
-               for node in nodes)  # fmt: skip
+    stored = (node for node in nodes if node.op == "QuantizeLinear" and node.given(0))
+    return any(node.op.startswith(TELLING) for node in nodes) or any(node.inputs[0] not in constants for node in stored)
 
 
 class _Reader:
