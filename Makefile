@@ -4,6 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BROWSER := $(VENV)/.browser
 
 .PHONY: run test lint types bench clean
 
@@ -11,7 +12,7 @@ run: $(STAMP)
 	$(BIN)/accelsim run lenet.yaml
 
 # One BLAS thread each: two test processes already use both cores, and threads would only wait for each other.
-test: lint types
+test: lint types $(BROWSER)
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(STAMP)
@@ -30,6 +31,15 @@ $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $(STAMP)
+
+# tests/browser needs a Chromium. Where there is none and we may install one, we try, once; else those tests say NOT RUN.
+$(BROWSER): $(STAMP)
+	@if ! $(BIN)/python -m tests.browser.devtools >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing a browser for tests/browser"; \
+	  (timeout 120 apt-get update -qq && DEBIAN_FRONTEND=noninteractive timeout 600 apt-get install -y -qq \
+	    --no-install-recommends chromium) >/dev/null 2>&1 || echo "no browser could be installed"; \
+	fi
+	@touch $(BROWSER)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

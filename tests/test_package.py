@@ -45,6 +45,14 @@ def test_the_wheel_holds_every_bundled_file(wheel: Path) -> None:
     assert "accelsim/_bundled/configs/edge.yaml" in packed
 
 
+def test_the_wheel_holds_what_the_report_page_is_made_of(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if name.startswith("accelsim/page/")}
+    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "accelsim" / "page").iterdir() if path.is_file()}
+    assert files == packed
+    assert {"accelsim/page/page.html", "accelsim/page/page.css", "accelsim/page/main.js"} <= packed
+
+
 def test_an_installed_wheel_runs_from_any_directory(wheel: Path, tmp_path: Path) -> None:
     """The unpacked wheel stands in for an installation; the checkout is not on its path."""
     site, empty = tmp_path / "site", tmp_path / "empty"

@@ -134,4 +134,5 @@ def command(report: Mapping[str, Any]) -> str:
     options = report["options"]
     parts = [f"--{name} {options[name]}" for name, default in _DEFAULTS.items() if options[name] != default]
     parts += ["--timing-only"] if options["timing_only"] else []
-    return " ".join(["accelsim run", shlex.quote(report["workload"]), "--arch machine.yaml", *parts])
+    named = shlex.quote(options.get("workload") or report["workload"])  # reports of earlier versions lack the option
+    return " ".join(["accelsim run", named, "--arch machine.yaml", *parts])
