@@ -15,7 +15,6 @@ from accelsim.arch import Arch
 from accelsim.compiler.aim import Aim
 from accelsim.compiler.constants import Constants
 from accelsim.compiler.emitter import Emitter
-from accelsim.compiler.grid import timeless
 from accelsim.compiler.layout import DramLayout
 from accelsim.compiler.memo import Memo
 from accelsim.compiler.ops import Lowered
@@ -24,6 +23,7 @@ from accelsim.compiler.place import Placement
 from accelsim.compiler.plan import ChainPlan
 from accelsim.compiler.schedule import run_chain, schedule
 from accelsim.compiler.search import Cost
+from accelsim.compiler.shape import Shape, shape_of
 from accelsim.compiler.store import structure
 from accelsim.compiler.stream import Stream
 from accelsim.compiler.sync import Edges, find_edges, with_tokens
@@ -77,14 +77,14 @@ class Drafts:
 
     lowered: Lowered
     arch: Arch
-    shape: Arch
+    shape: Shape
     network: Hashable
 
     @classmethod
     def of(cls, lowered: Lowered, arch: Arch) -> Drafts:
         """Whatever else the machine may be."""
         zeros = tuple(tensor.zero for tensor in lowered.tensors.values())  # borders are filled with them
-        return cls(lowered, arch, timeless(arch), (structure(lowered), zeros))
+        return cls(lowered, arch, shape_of(arch), (structure(lowered), zeros))
 
     def get(self, placement: Placement, plans: tuple[ChainPlan, ...], number: int | None) -> Draft:
         """The network, or one image of one of its chains alone."""
@@ -92,16 +92,16 @@ class Drafts:
         return _KNOWN.get(key, lambda: self._make(placement, plans, number), lambda draft: len(draft.words))
 
     def _make(self, placement: Placement, plans: tuple[ChainPlan, ...], number: int | None) -> Draft:
-        part, layout = self.lowered, DramLayout(align=max(64, self.shape.dram.burst_bytes))
+        part, layout = self.lowered, DramLayout(align=max(64, self.shape.arch.dram.burst_bytes))
         if number is not None:
             chain = placement.chains[number]
             part = replace(part, ops=chain.ops, batch=part.batch if chain.batched else 1)
-        emitter = emitter_of(part, placement, plans, layout, self.shape)
+        emitter = emitter_of(part, placement, plans, layout, self.shape.arch)
         if number is None:
             schedule(emitter)
         else:
             run_chain(emitter, number, 0)
-        return _draft_of(emitter, layout.size, self.shape)
+        return _draft_of(emitter, layout.size, self.shape.arch)
 
     def costs(self, aim: Aim, judge: Judge) -> Cost:
         """The cost of plans on the simulator, asked for once."""

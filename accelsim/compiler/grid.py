@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from fractions import Fraction
-from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -208,15 +206,3 @@ def followers(around: Surroundings, rows: Numbers, height: int) -> tuple[Numbers
 def pace_of(arch: Arch, word_cycles: float, aim: Aim) -> Pace:
     """The pace of a machine."""
     return Pace(float(arch.dram.bytes_per_cycle), arch.dram.latency, word_cycles, aim)
-
-
-@lru_cache(maxsize=256)
-def timeless(arch: Arch) -> Arch:
-    """A machine without what changes only how long its programs take: what is made for this one holds for all that
-    differ in that alone."""
-    one = Fraction(1)
-    dram = replace(
-        arch.dram, kind="flat", bytes_per_cycle=one, latency=0, outstanding=1,
-        device=replace(arch.dram.device, peak_bytes_per_s=one),
-    )  # fmt: skip
-    return replace(arch, name="", clock_hz=one, dram=dram, queue_depth=1, prefetch_words=1)

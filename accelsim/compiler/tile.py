@@ -15,12 +15,13 @@ import numpy as np
 from accelsim.arch import Arch
 from accelsim.compiler.aim import CYCLES, Aim
 from accelsim.compiler.chain import Chain, images_of, rows_held, rows_shared
-from accelsim.compiler.grid import Fitted, Follower, Reals, Surroundings, pace_of, plan_at, timeless, weight_of
+from accelsim.compiler.grid import Fitted, Follower, Reals, Surroundings, pace_of, plan_at, weight_of
 from accelsim.compiler.matrixgrid import MatrixOptions, matrix_options
 from accelsim.compiler.memo import Memo
 from accelsim.compiler.ops import Lowered, LrnOp, MatOp, Op, bordered, needs_acc
 from accelsim.compiler.packing import Packing, narrowed, packings
 from accelsim.compiler.plan import ChainPlan, Plan, Room, distinct_parts, jobs_of, strip_shape
+from accelsim.compiler.shape import shape_of
 from accelsim.compiler.vectorgrid import VectorOptions, vector_options
 from accelsim.compiler.work import (
     acc_rows_per_pixel,
@@ -145,8 +146,8 @@ class _Search:
 
     def _fitted(self) -> tuple[MatrixOptions | VectorOptions, Fitted]:
         """The candidates that fit, remembered for all networks and machines on which they are the same."""
-        head, machine, around = self.head, timeless(self.arch), self.around
-        key = _form(head), machine, around
+        head, shape, around = self.head, shape_of(self.arch), self.around
+        key, machine = (_form(head), shape, around), shape.arch
 
         def make() -> MatrixOptions | VectorOptions:
             if isinstance(head, MatOp):

@@ -10,6 +10,7 @@ from collections import deque
 from typing import NamedTuple
 
 from accelsim.dram_arch import DramArch
+from accelsim.hw.crowd import Crowd
 from accelsim.hw.lone import Lone
 from accelsim.isa.protocol import Region
 from accelsim.timing import burst_ratio, never_throttled
@@ -61,7 +62,7 @@ class Port:
         self._start = 0  # of the busy period
         self._count = 0  # bursts granted in it
         self._due = -1  # cycle in which the next burst of it is decided
-        self._stretch: _Stretch | Lone | None = None  # the plan, while it holds
+        self._stretch: _Stretch | Lone | Crowd | None = None  # the plan, while it holds
         self._order = _orders()
         self._last = Requester.STORE  # so that the search starts at fetch
 
@@ -83,11 +84,13 @@ class Port:
         """
         served: list[Delivery] = []
         while (stretch := self._stretch or self._plan()) is not None and stretch.cycle <= cycle:
+            self._stretch = None
             if isinstance(stretch, Lone):
                 self._grant_lone(stretch, cycle, served)
+            elif isinstance(stretch, Crowd):
+                self._grant_crowd(stretch, cycle, served)
             else:
                 self._grant(stretch, cycle, served)
-            self._stretch = None
         self._stretch = stretch
         return served
 
@@ -97,17 +100,14 @@ class Port:
         self._stretch = stretch = self._stretch or self._plan()
         return None if stretch is None else stretch.until
 
-    def _plan(self) -> _Stretch | Lone | None:
+    def _plan(self) -> _Stretch | Lone | Crowd | None:
         """The next stretch, as far as the submitted requests tell."""
         left, due = self._left, self._due
         waiting = [who for who in self._order[self._last] if left[who]]
         if not waiting:
             return None
-        if self._throttled and self._foreseen and len(waiting) == 1 and left[who := waiting[0]] > 1:
-            return Lone(
-                who, left[who], self._present[who], due, self._start, self._count, self._flying[who],
-                (self._over, self._under), self._latency,
-            )  # fmt: skip
+        if self._throttled and self._foreseen:
+            return self._limited(waiting)
         present = self._visible() if self._throttled else self._present
         ready = [who for who in waiting if present[who] <= due]
         if ready:
@@ -126,6 +126,22 @@ class Port:
             if joins <= until:
                 grants, until = self._grants_before(joins, start) - count, joins
         return _Stretch(cycle, start, count, ready, grants, until)
+
+    def _limited(self, waiting: list[Requester]) -> Lone | Crowd:
+        """The next grants where the limit on outstanding bursts matters."""
+        period, ratio = (self._due, self._start, self._count), (self._over, self._under)
+        who, horizon = waiting[0], None
+        if len(waiting) > 1:
+            seen = self._visible()
+            who, other, *_ = sorted(waiting, key=seen.__getitem__)
+            horizon = seen[other]
+            if horizon <= max(self._due, seen[who]):  # both are there
+                return Crowd(
+                    self._order, self._last, self._left, self._present, self._flying, period, ratio, self._latency
+                )
+        return Lone(
+            who, self._left[who], self._present[who], period, self._flying[who], ratio, self._latency, horizon
+        )  # fmt: skip
 
     def _visible(self) -> list[int]:
         """First cycle in which each current request may be granted as far as the outstanding limit goes."""
@@ -170,11 +186,25 @@ class Port:
             self._first[who] = lone.cycle
         self._left[who] -= grants
         self.granted[who] += grants
-        self._start, self._count, self._last = last.start, last.place, who
-        self._due = last.start + last.place * self._over // self._under
+        granted, self._start, self._count, landed = last
+        self._last, self._due = who, self._start + self._count * self._over // self._under
         self._flying[who].extend(lone.landings(grants))
         if not self._left[who]:
-            self._serve(who, last.cycle, last.landed, served)
+            self._serve(who, granted, landed, served)
+
+    def _grant_crowd(self, crowd: Crowd, cycle: int, served: list[Delivery]) -> None:
+        for who, granted, start, count, landed in crowd.take(cycle):
+            if self._first[who] < 0:
+                self._first[who] = granted
+            self._left[who] -= 1
+            self.granted[who] += 1
+            self._flying[who].append(landed)
+            self._start, self._count, self._last = start, count, who
+            if not self._left[who]:
+                self._serve(who, granted, landed, served)
+        self._due = self._start + self._count * self._over // self._under
+        if not crowd.over:
+            self._stretch = crowd
 
     def _serve(self, who: Requester, cycle: int, landed: int, served: list[Delivery]) -> None:
         """The last burst of a request was granted; the next one of its requester takes its place."""

@@ -10,8 +10,8 @@ import pytest
 from accelsim.arch import Arch, flatten
 from accelsim.bundled import resolve
 from accelsim.compiler import draft, tile
-from accelsim.compiler.grid import timeless
 from accelsim.compiler.memo import Memo
+from accelsim.compiler.shape import shape_of, timeless
 from accelsim.job import compile_for
 from accelsim.machine_file import load_arch
 from accelsim.nn.graph import QGraph
@@ -71,6 +71,7 @@ def test_only_what_takes_no_part_in_sizes_is_left_out():
     base = load_arch("edge", {"alu.lanes": 16})
     for key, arch in machines():
         assert (timeless(arch) == timeless(base)) == (key in TIMES), key
+        assert (shape_of(arch) is shape_of(base)) == (key in TIMES), key
 
 
 def test_the_oldest_things_are_dropped_first():
