@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BROWSER := $(VENV)/.browser
 
-.PHONY: run test lint types bench clean
+.PHONY: run test lint types bench docs clean
 
 run: $(STAMP)
 	$(BIN)/accelsim run lenet.yaml
@@ -20,6 +20,10 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+
+# The pages of docs/ as a site that opens from disk: site/index.html.
+docs: $(STAMP)
+	$(BIN)/mkdocs build --strict --quiet
 
 # CPU seconds and memory, some minutes; see benchmarks/README.md.
 bench: $(STAMP)
@@ -42,4 +46,4 @@ $(BROWSER): $(STAMP)
 	@touch $(BROWSER)
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .hypothesis
