@@ -209,7 +209,8 @@ def quantized_concat(context: QuantizedContext, node: Node) -> None:
     context.give(node, concatenation(context, node, values, context.quant(node, 0, 1)))
 
 
-@operator("without dilation and indices; ceil_mode as padding", "MaxPool", "GlobalMaxPool")
+@operator("", "GlobalMaxPool")
+@operator("without dilation and indices; ceil_mode as padding", "MaxPool")
 def maxpool(context: QuantizedContext, node: Node) -> None:
     if len(node.outputs) > 1 and context.uses[node.outputs[1]]:
         raise Refusal("its second output, the indices, is read", "accelsim keeps the largest values only")
@@ -223,7 +224,8 @@ def maxpool(context: QuantizedContext, node: Node) -> None:
     context.give(node, replace(pool(context, node, "maxpool", value, found, quant, ALL), real=given.real))
 
 
-@operator("count_include_pad 0 and 1; ceil_mode with 0", "AveragePool", "GlobalAveragePool")
+@operator("", "GlobalAveragePool")
+@operator("count_include_pad 0 and 1; ceil_mode with 0", "AveragePool")
 def avgpool(context: QuantizedContext, node: Node) -> None:
     value = context.dequantized(node)[0]
     context.give(node, Pending(node, lambda result, limits: _average(context, node, value, result, limits)))

@@ -24,13 +24,13 @@ def identity(context: Context, node: Node) -> None:
     context.give(node, context.known(node.inputs[0]))
 
 
-@VIEWS("to a floating-point type, of floating-point values: dropped", "Cast", "CastLike")
+@VIEWS("to a floating-point type, of floating-point values: dropped", "Cast")
 def cast(context: Context, node: Node) -> None:
     """Between floating-point types, which are all float32 here."""
     value = context.known(node.inputs[0])
     numbers = context.file.onnx.TensorProto
     kinds = (numbers.FLOAT, numbers.FLOAT16, numbers.DOUBLE, numbers.BFLOAT16)
-    if node.op == "CastLike" or node.attributes.get("to") not in kinds or not (isinstance(value, Value) and value.real):
+    if node.attributes.get("to") not in kinds or not (isinstance(value, Value) and value.real):
         raise Refusal("changes the type of activations", "accelsim runs int8; scales come from quantisation, not casts")
     context.give(node, value)
 

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from accelsim.nn import golden
+from accelsim.nn.scales import dequantize, quantize_values
+from accelsim.onnx import load_onnx
 from tests.onnx.builders import Quantizer
-from tests.onnx.running import check_quantized
+from tests.onnx.running import check_quantized, random_feeds, session
 
 IMAGE = ("N", 4, 9, 8)
 Build = Callable[[Quantizer], str]
@@ -59,6 +62,28 @@ EXACT: dict[str, Build] = {
     "gemm turned, alpha": qgemm_turned,
     "matmul": qlinear_matmul,
     "max pool": lambda b: b.same("MaxPool", b.x, kernel_shape=[3, 2], pads=[1, 0, 2, 1], strides=[2, 2]),
+    "clip of integers": lambda b: b.same(
+        "Clip", b.x, *(b.weight(np.array(n + (128 if b.kind == np.uint8 else 0), b.kind)) for n in (-50, 60))
+    ),
+    "concat of integers": lambda b: b.same("Concat", b.x, b.same("MaxPool", b.x, kernel_shape=[1, 1]), axis=1),
+    "whole max": lambda b: b.same("MaxPool", conv_after(b), kernel_shape=[6, 6]),
+    "weights quantised by the model": lambda b: b.quantize(
+        b.node(
+            "Conv",
+            b.real(b.x),
+            b.node(
+                "DequantizeLinear",
+                b.node(
+                    "QuantizeLinear",
+                    b.normal(3, 4, 3, 3, scale=0.2),
+                    *(w := (b.weight(np.float32(0.01)), b.weight(np.int8(0)))),
+                ),
+                *w,
+            ),
+        ),
+        0.05,
+        3,
+    ),
     "flatten": lambda b: b.same("Flatten", conv_after(b)),
     "reshape": lambda b: b.same("Reshape", conv_after(b), b.weight(np.array([0, -1]))),
     "transpose": lambda b: b.same("Transpose", conv_after(b), perm=[0, 2, 3, 1]),
@@ -107,6 +132,27 @@ NEAR: dict[str, Build] = {
     "leaky relu": pool("QLinearLeakyRelu", alpha=0.2),
     "sigmoid": pool("QLinearSigmoid"),
 }
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8"])
+@pytest.mark.parametrize("spelling", ["operator", "qdq"])
+def test_softmax_leaves_its_input_as_the_output(spelling: str, kind: str, tmp_path: Path) -> None:
+    """It runs on the host, from the logits that the accelerator gives."""
+    b = Quantizer(IMAGE, kind)
+    y = qgemm(b)
+    if spelling == "operator":
+        y = b.real(b.operator("QLinearSoftmax", 1 / 256, -128, y, *b.scales[y], "y", opset=17, axis=1))
+    else:
+        y = b.real(b.quantize(b.node("Softmax", b.real(y), axis=1), 1 / 256, -128))
+    path = b.save(tmp_path / "m.onnx", y)
+    model = load_onnx(path)
+    assert model.qgraph is not None
+    given = random_feeds(path, 3)
+    tensor = model.qgraph.tensors[model.qgraph.output]
+    x = quantize_values(model.layouts["x"].to_nhwc(given["x"]), model.qgraph.tensors["x"])
+    logits = dequantize(golden.run(model.qgraph, x)[tensor.name], tensor)
+    wanted = session(path).run(None, given)[0]
+    assert np.abs(golden.softmax(logits).reshape(3, -1) - wanted).max() <= 1.1 / 256
 
 
 @pytest.mark.parametrize("kind", ["int8", "uint8"])
