@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from accelsim.cli import main
 from accelsim.cyclesplit import CATEGORIES
 from accelsim.dse.measures import BEFOREHAND, TOTALS
 from accelsim.energy import COMPONENTS, terms_of
@@ -92,6 +94,25 @@ def test_accuracies(folder: Path) -> None:
     scores = reported("run", "lenet", "--eval", "--level", "functional")
     assert "int8_accuracy" in keys(scores)
     assert not missing(scores)
+
+
+def test_quantisations(folder: Path) -> None:
+    quality = reported("quantize", "lenet")
+    assert {"agreement", "own_db"} <= set(keys(quality))
+    assert not missing(quality)
+
+
+def test_a_run_of_an_onnx_model(folder: Path) -> None:
+    pytest.importorskip("onnx")
+    assert accelsim("export", "lenet", "-o", "lenet.onnx").exit_code == 0
+    assert not missing(reported("run", "lenet.onnx", "--timing-only"))
+
+
+def test_no_command_writes_json_that_is_not_looked_at() -> None:
+    with click.Context(main) as context:
+        commands = [main.get_command(context, name) for name in main.list_commands(context)]
+    writing = {command.name for command in commands if command and any("--json" in p.opts for p in command.params)}
+    assert writing == {"run", "quantize", "exec", "explain", "diff", "sweep", "results"}
 
 
 def test_executions(folder: Path) -> None:
