@@ -196,7 +196,7 @@ def inception(size: int = 28) -> Net:
         parts.append((net.at(x, c, side).cba(five[0], 1).cba(five[1], 5, 1, 2).x, five[1]))
         parts.append((net.at(x, c, side).pool(3, 1, 1).cba(pooled, 1).x, pooled))
         net.join(parts)
-    return net.average().flatten().fc(10)
+    return net.pool(3, 2, 1).average().flatten().fc(10)
 
 
 NETWORKS: dict[str, Callable[..., Net]] = {
