@@ -401,6 +401,7 @@ class _Chain:
         source = self.last
         self.same(name, (1, 1, source.size))
         self.layers.append(QReshape(name=name, kind="flatten", input=source.name, output=name))
+        self.at = ""
 
     def classifier(self, softmax: bool = True) -> None:
         if self.draw(st.booleans(), label="flatten"):

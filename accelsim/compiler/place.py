@@ -8,12 +8,13 @@ at the same time never share bytes; what a chain's largest gap holds is its work
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from math import inf
 from typing import TypeAlias
 
 from accelsim.arch import Arch
+from accelsim.compiler.addresses import Life, Map, mapped
 from accelsim.compiler.chain import Chain, chain_of
 from accelsim.compiler.chaining import chains_of
 from accelsim.compiler.home import Home, home_of, makers_of, readers_of, torn
@@ -48,15 +49,6 @@ class Placement:
     rooms: tuple[Room, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Life:
-    """The chains during which a tensor is alive, and how many of its images are held."""
-
-    first: int
-    last: int
-    images: tuple[int, ...]  # the choices, most first
-
-
 def place(lowered: Lowered, arch: Arch, planner: Planner) -> Placement | Chain:
     """Choose chains, homes and plans; the first chain that cannot be planned is returned if there is one."""
     apart: set[str] = set()  # operations that do not join the chain before them
@@ -78,21 +70,22 @@ def place(lowered: Lowered, arch: Arch, planner: Planner) -> Placement | Chain:
             apart |= better
             together |= more
             continue
-        homes = _assign(lowered, lives, chosen)
-        gaps = [_largest_gap(homes, lives, t, arch) for t in range(len(chains))]
-        tight = [t for t, (plan, gap) in enumerate(zip(chosen.plans, gaps)) if plan[0].bytes > gap[1]]
-        if not tight and all(home.base + home.bytes <= arch.ub_bytes for home in homes.values()):
-            rooms = tuple(
-                Room(on_chip=frozenset(homes), ub_bytes=gap) for _, gap in gaps
-            )  # fmt: skip
-            return Placement(
-                homes=homes, chains=chains, plans=tuple(tuple(p) for p in chosen.plans),
-                workspace=tuple(base for base, _ in gaps), rooms=rooms,
-            )  # fmt: skip
+        homes = [home_of(lowered, tensor, images=images) for tensor, images in chosen.homes.items()]
+        found = mapped(homes, lives, [plan[0].bytes for plan in chosen.plans], arch.ub_bytes)
+        if found.fits:
+            return _placement(chains, chosen, found)
         # The bytes suffice, but not in one piece: the largest tensor in the way goes to DRAM.
-        where = tight[0] if tight else max(lives[h.tensor].first for h in homes.values())
-        alive = [h for h in homes.values() if lives[h.tensor].first <= where <= lives[h.tensor].last]
+        where = found.tight[0] if found.tight else max(lives[tensor].first for tensor in found.homes)
+        alive = [h for h in found.homes.values() if lives[h.tensor].first <= where <= lives[h.tensor].last]
         banned.add(max(alive, key=lambda h: (h.bytes, h.tensor)).tensor)
+
+
+def _placement(chains: tuple[Chain, ...], chosen: _Chosen, found: Map) -> Placement:
+    return Placement(
+        homes=found.homes, chains=chains, plans=tuple(tuple(p) for p in chosen.plans),
+        workspace=tuple(base for base, _ in found.gaps),
+        rooms=tuple(Room(on_chip=frozenset(found.homes), ub_bytes=gap) for _, gap in found.gaps),
+    )  # fmt: skip
 
 
 def _cut(chain: Chain) -> str:
@@ -254,39 +247,3 @@ def _kept(states: dict[_Alive, _State], sizes: Mapping[tuple[str, int], int]) ->
 
 def _touched(tensor: str, chain: Chain, lowered: Lowered) -> bool:
     return any(tensor in (lowered.root[t] for t in (*op.inputs, op.output)) for op in chain.ops)
-
-
-# ---------------------------------------------------------------------------------------------- addresses
-
-
-def _assign(lowered: Lowered, lives: dict[str, Life], chosen: _Chosen) -> dict[str, Home]:
-    """First-fit addresses in order of first use."""
-    homes: dict[str, Home] = {}
-    for tensor in sorted(chosen.homes, key=lambda name: (lives[name].first, lives[name].last, name)):
-        home = home_of(lowered, tensor, images=chosen.homes[tensor])
-        base = 0
-        for start, stop in _taken(homes, lives, lives[tensor].first, lives[tensor].last):
-            if base + home.bytes <= start:
-                break
-            base = max(base, stop)
-        homes[tensor] = replace(home, base=base)
-    return homes
-
-
-def _taken(homes: dict[str, Home], lives: dict[str, Life], first: int, last: int) -> list[tuple[int, int]]:
-    """Address ranges in use at some time in ``first .. last``, by address."""
-    return sorted(
-        (h.base, h.base + h.bytes)
-        for h in homes.values()
-        if lives[h.tensor].first <= last and lives[h.tensor].last >= first
-    )
-
-
-def _largest_gap(homes: dict[str, Home], lives: dict[str, Life], time: int, arch: Arch) -> tuple[int, int]:
-    """(base, bytes) of the largest range free in chain ``time``."""
-    best, base = (0, 0), 0
-    for start, stop in [*_taken(homes, lives, time, time), (arch.ub_bytes, arch.ub_bytes)]:
-        if start - base > best[1]:
-            best = (base, start - base)
-        base = max(base, stop)
-    return best
