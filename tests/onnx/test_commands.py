@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +195,35 @@ def test_models_of_integers_take_integers(kind: str, tmp_path: Path) -> None:
     wanted = session(path).run(None, {"x": given})[0]
     (got,) = result.outputs.values()
     assert np.array_equal(got, wanted.astype(np.int16) - (128 if kind == "uint8" else 0))
+
+
+def test_sweeps_take_models(tmp_path: Path) -> None:
+    """The points of a sweep are those of single runs, for a bundled model and one of the user's."""
+    path = model(tmp_path)
+    plan = {"schema": 1, "workloads": ["lenet.onnx", str(path)], "arch": "tiny", "axes": {"array.rows": [4, 8]}}
+    rows = accelsim.sweep(plan, workers=1).rows
+    assert [row["status"] for row in rows] == ["ok"] * 4
+    for workload in ("lenet.onnx", str(path)):
+        single = accelsim.run(workload, arch="tiny", set={"array.rows": 8}, timing_only=True).report["totals"]["cycles"]
+        name = Path(workload).stem
+        found = [row["cycles"] for row in rows if row["workload"] == name and row["array.rows"] == 8]
+        assert found == [single]
+
+
+def test_explain_takes_models(tmp_path: Path) -> None:
+    done = command("explain", model(tmp_path))
+    assert done.exit_code == 0, done.output
+    assert "conv0_Conv" in done.stdout
+
+
+def test_help_and_list_do_without_the_library() -> None:
+    """A fresh process: ``--help`` loads neither numpy nor onnx, a run of a workload file not onnx."""
+    code = (
+        "import sys; from accelsim.cli import main; main({!r}, standalone_mode=False); "
+        "print(sorted({{'onnx', 'numpy', 'google.protobuf'}} & set(sys.modules)))"
+    )
+    for arguments, loaded in ((["list"], []), (["run", "lenet", "--timing-only"], ["numpy"])):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(arguments)], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines()[-1] == str(loaded)
