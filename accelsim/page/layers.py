@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -35,17 +36,37 @@ _ALIVE = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Energy:
+    """How energies are shown: what to divide pJ by, the unit that makes, digits behind the point."""
+
+    scale: float
+    unit: str
+    digits: int
+
+    @classmethod
+    def of(cls, report: Mapping[str, Any]) -> _Energy | None:
+        """So that the largest layer has four digits or so; None for a report without energy."""
+        if report["energy"] is None:
+            return None
+        largest = max((row["energy_pj"] for row in report["layers"] if row["energy_pj"]), default=1.0)
+        scale, unit = unit_of(report, largest)
+        return cls(scale, unit.removeprefix("x the energy of a "), 3 if largest < 10 * scale else 1)
+
+    def cell(self, pj: float | None) -> Cell:
+        return number(pj, None if pj is None else f"{pj / self.scale:,.{self.digits}f}")
+
+
 def layer_table(report: Mapping[str, Any]) -> str:
     """A row per layer of the network file in its order; fused ones name the layer that does their work."""
     rows, totals = report["layers"], report["totals"]
-    energies = [row["energy_pj"] for row in rows if row["energy_pj"]]
-    scale, unit = unit_of(report, max(energies, default=1.0)) if report["energy"] else (1.0, "")
+    shown = _Energy.of(report)
     alive = any(row["saturated"] is not None for row in rows)
-    costs = (Column(unit.replace("x the energy of a ", ""), "Energy of the layer"), Column("% energy")) if unit else ()
+    costs = (Column(shown.unit, "Energy of the layer"), Column("% energy")) if shown else ()
     columns = (*_COLUMNS, *costs, *(_ALIVE if alive else ()), *_LAST)
-    body = [_row(place, row, totals["cycles"], scale if costs else None, alive) for place, row in enumerate(rows, 1)]
-    end = _total(report, scale if costs else None, alive)
-    return legend() + table(columns, body, name="Layers", foot=end)
+    body = [_row(place, row, totals["cycles"], shown, alive) for place, row in enumerate(rows, 1)]
+    end = _total(report, shown, alive)
+    return legend() + table(columns, body, name="Layers", style="layers", foot=end)
 
 
 def legend() -> str:
@@ -57,24 +78,24 @@ def legend() -> str:
     return f'<p class="legend">{parts}</p>'
 
 
-def _row(place: int, row: Mapping[str, Any], cycles: int, scale: float | None, alive: bool) -> list[Cell]:
+def _row(place: int, row: Mapping[str, Any], cycles: int, shown: _Energy | None, alive: bool) -> list[Cell]:
     cells = [
         number(place), _name(row["name"], row["host"]), text(row["kind"]), *_cycles(row, cycles), split_bar(row),
         *_work(row),
     ]  # fmt: skip
-    if scale is not None:
-        cells += [_energy(row["energy_pj"], scale), number(row["energy_percent"], _short(row["energy_percent"]))]
+    if shown is not None:
+        cells += [shown.cell(row["energy_pj"]), number(row["energy_percent"], _short(row["energy_percent"]))]
     if alive:
         cells += [percent(row["saturated"]), percent(row["zeros"])]
     told = f"done in {row['host']}" if row["host"] else row["verdict"]
     return [*cells, text(row["packing"]), text(told)]
 
 
-def _total(report: Mapping[str, Any], scale: float | None, alive: bool) -> list[Cell]:
+def _total(report: Mapping[str, Any], shown: _Energy | None, alive: bool) -> list[Cell]:
     totals = report["totals"]
     cells = [text(""), text("total"), text(""), *_cycles(totals, totals["cycles"]), text(""), *_work(totals)]
-    if scale is not None:
-        cells += [_energy(totals["energy_pj"], scale), number(100.0, "100.0")]
+    if shown is not None:
+        cells += [shown.cell(totals["energy_pj"]), number(100.0, "100.0")]
     return [*cells, *([text("")] * 2 if alive else []), text(""), text("")]
 
 
@@ -110,10 +131,6 @@ def split_bar(row: Mapping[str, Any]) -> Cell:
     )
     bar = f'<div class="split" role="img" title="{escape(told)}" aria-label="{escape(told)}">{parts}</div>'
     return Cell(bar, shares.get("array", 0.0))
-
-
-def _energy(pj: float | None, scale: float) -> Cell:
-    return number(pj, None if pj is None else f"{pj / scale:.3g}")
 
 
 def _short(value: float | None) -> str | None:

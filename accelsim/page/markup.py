@@ -51,13 +51,18 @@ def times(value: float | None, base: float | None) -> Cell:
     return number(value / base, f"{value / base:.2f}x")
 
 
-def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, name: str, foot: Sequence[Cell] = ()) -> str:
-    """A table that ``tables.js`` sorts by any column; ``foot`` is the row that stays below. ``name`` is its caption."""
+def table(
+    columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, name: str, style: str = "", foot: Sequence[Cell] = ()
+) -> str:
+    """A table that ``tables.js`` sorts by any column; ``foot`` is the row that stays below. ``name`` is its caption,
+    ``style`` a class of its own in ``page.css``.
+    """
     head = "".join(_head(column) for column in columns)
     body = "".join(_row(row) for row in rows)
     end = f"<tfoot>{_row(foot)}</tfoot>" if foot else ""
+    kind = f"sortable {style}".strip()
     return (
-        f'<div class="wide"><table class="sortable"><caption>{escape(name)}</caption><thead><tr>{head}</tr></thead>'
+        f'<div class="wide"><table class="{kind}"><caption>{escape(name)}</caption><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody>{end}</table></div>"
     )
 
