@@ -6,7 +6,7 @@ machines that differ in speed alone, and put in order for each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,13 +30,17 @@ from accelsim.compiler.sync import Edges, find_edges, with_tokens
 from accelsim.isa.effects import task
 from accelsim.isa.instructions import Halt, Instr
 from accelsim.isa.program import Program
-from accelsim.isa.protocol import Task, Unit
+from accelsim.isa.protocol import HaltWork, Task, Unit
 
 Evaluate = Callable[[Program], int]
 """The cycles of a program, which may lack its constants."""
 
 Energy = Callable[[Program, int], float]
 """The energy in pJ of a program that takes so many cycles."""
+
+
+_END = Halt(on=Unit.STORE)
+_END_TASK = Task(Unit.STORE, (), (), HaltWork())
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,14 @@ class Draft:
     def order(self, arch: Arch) -> list[int]:
         """Positions of the stream's instructions in program order on a machine."""
         return program_order(self.tasks, self.edges, arch)
+
+    def instructions(self, order: Sequence[int]) -> tuple[Instr, ...]:
+        """The words of the program."""
+        return (*[self.words[i] for i in order], _END)
+
+    def ordered_tasks(self, order: Sequence[int]) -> tuple[Task, ...]:
+        """What the words are for the timing simulator."""
+        return (*[self.tasks[i] for i in order], _END_TASK)
 
 
 def _draft_of(emitter: Emitter, dram_bytes: int, arch: Arch) -> Draft:
@@ -119,8 +131,11 @@ class Drafts:
         return cost
 
     def _program(self, draft: Draft) -> Program:
-        instructions = (*(draft.words[i] for i in draft.order(self.arch)), Halt(on=Unit.STORE))
-        return Program(instructions=instructions, image=np.zeros(0, np.uint8), dram_bytes=draft.dram_bytes)
+        order = draft.order(self.arch)
+        program = Program(
+            instructions=draft.instructions(order), image=np.zeros(0, np.uint8), dram_bytes=draft.dram_bytes
+        )
+        return program.with_tasks(self.arch, draft.ordered_tasks(order))
 
 
 _KNOWN: Memo[Draft] = Memo(100_000)

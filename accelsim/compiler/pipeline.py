@@ -23,9 +23,7 @@ from accelsim.compiler.search import Found, aimed, search
 from accelsim.compiler.store import dump_plans, load_plans, structure
 from accelsim.errors import AccelsimError
 from accelsim.isa.check import check_program
-from accelsim.isa.instructions import Halt, Instr
 from accelsim.isa.program import DramRegion, Program
-from accelsim.isa.protocol import Unit
 from accelsim.nn.graph import QGraph
 
 Observer = Callable[[str, str], None]
@@ -116,12 +114,10 @@ def _packing_text(op: Op, plan: Plan) -> str:
 def _program(lowered: Lowered, draft: Draft, arch: Arch, image: NDArray[np.uint8]) -> Program:
     order, stream = draft.order(arch), draft.stream
     place_of = {old: new for new, old in enumerate(order)}
-    instructions: list[Instr] = [draft.words[i] for i in order]
-    instructions.append(Halt(on=Unit.STORE))
     number = {name: i for i, name in enumerate(lowered.layers)}
     last = len(lowered.layers) - 1
     return Program(
-        instructions=tuple(instructions),
+        instructions=draft.instructions(order),
         image=image,
         dram_bytes=draft.dram_bytes,
         regions=_regions(lowered, draft.dram),
@@ -132,7 +128,7 @@ def _program(lowered: Lowered, draft: Draft, arch: Arch, image: NDArray[np.uint8
         shape_hash=arch.shape_hash,
         full_hash=arch.full_hash,
         meta={"batch": lowered.batch},
-    )
+    ).with_tasks(arch, draft.ordered_tasks(order))
 
 
 def _regions(lowered: Lowered, tensors: dict[str, int]) -> tuple[DramRegion, ...]:

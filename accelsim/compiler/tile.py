@@ -6,23 +6,20 @@ by following the flow of rows. The rank is a closed form over the laws of ``acce
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from dataclasses import fields, replace
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from accelsim.arch import Arch
 from accelsim.compiler.aim import CYCLES, Aim
 from accelsim.compiler.chain import Chain, images_of, rows_held, rows_shared
-from accelsim.compiler.grid import Fitted, Follower, Reals, Surroundings, pace_of, plan_at, weight_of
-from accelsim.compiler.matrixgrid import MatrixOptions, matrix_options
-from accelsim.compiler.memo import Memo
+from accelsim.compiler.grid import Follower, Reals, Surroundings, pace_of, plan_at
 from accelsim.compiler.ops import Lowered, LrnOp, MatOp, Op, bordered, needs_acc
+from accelsim.compiler.options import fitting
 from accelsim.compiler.packing import Packing, narrowed, packings
 from accelsim.compiler.plan import ChainPlan, Plan, Room, distinct_parts, jobs_of, strip_shape
-from accelsim.compiler.shape import shape_of
-from accelsim.compiler.vectorgrid import VectorOptions, vector_options
 from accelsim.compiler.work import (
     acc_rows_per_pixel,
     gemm_rows_per_pixel,
@@ -134,8 +131,8 @@ class _Search:
 
     def candidates(self) -> Iterator[tuple[Plan, Rank]]:
         """All plans of level 0 that fit by themselves, cheapest first."""
-        options, fitted = self._fitted()
-        packings = options.packings if isinstance(options, MatrixOptions) else ()
+        make = (lambda head=self.head: self._packings(head)) if isinstance(self.head, MatOp) else tuple
+        packings, fitted = fitting(self.head, make, self.arch, self.around, self.room.ub_bytes)
         ranks = fitted.rank(self.pace)
         for at in _cheapest_first(ranks.cost):
             rank = Rank(
@@ -143,20 +140,6 @@ class _Search:
                 float(ranks.energy_pj[at]),
             )  # fmt: skip
             yield plan_at(packings, fitted.grid, at), rank
-
-    def _fitted(self) -> tuple[MatrixOptions | VectorOptions, Fitted]:
-        """The candidates that fit, remembered for all networks and machines on which they are the same."""
-        head, shape, around = self.head, shape_of(self.arch), self.around
-        key, machine = (_form(head), shape, around), shape.arch
-
-        def make() -> MatrixOptions | VectorOptions:
-            if isinstance(head, MatOp):
-                return matrix_options(head, self._packings(head), machine, around)
-            return vector_options(head, machine, around)
-
-        options: MatrixOptions | VectorOptions = _KNOWN.get(key, make, lambda made: _bytes(made))
-        room = self.room.ub_bytes
-        return options, _KNOWN.get((key, room), lambda: options.fitted(room), lambda made: _bytes(made))
 
     def _packings(self, head: MatOp) -> list[Packing]:
         made = list(packings(head, self.arch))
@@ -244,22 +227,6 @@ class _Search:
         height = self.head.window.out_h
         caps = [plan.rows, *(int(f.rows_at_a_time(plan.rows, height)) for f in self.around.behind)]
         return tuple(caps)
-
-
-_KNOWN: Memo[Any] = Memo(96 << 20)
-"""Candidates by what they depend on; the limit is in bytes."""
-
-
-def _bytes(made: Any) -> int:
-    """What candidates take in memory, about."""
-    return 4096 + sum(weight_of(part) for part in (made.grid, getattr(made, "work", None)) if part is not None)
-
-
-def _form(op: Op) -> Hashable:
-    """Everything about an operation that its plans may depend on: no names, no weights."""
-    names = ("name", "layer", "inputs", "output", "raw")
-    values = [getattr(op, field.name) for field in fields(op) if field.name not in names]
-    return type(op), *(value.shape if isinstance(value, np.ndarray) else value for value in values)
 
 
 def _cheapest_first(costs: Reals) -> Iterator[int]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ class _Run:
             task, points = tasks[outcome.key]
             self._settle(points, outcome, self._origin(task))
 
-        crew.compute([task for task, _ in tasks.values()], arrived)
+        crew.compute(_neighbours(task for task, _ in tasks.values()), arrived)
 
     def _verifies(self, point: Point) -> bool:
         """Points spread evenly over those that can be run: whenever fewer were chosen than are due by now."""
@@ -201,6 +202,15 @@ class _Run:
             number=self._numbers[point.choice], key=point.key, workload=point.workload.name, batch=point.batch,
             objective=point.objective, settings=point.settings, status=status, reason=reason, known=known,
         )  # fmt: skip
+
+
+def _neighbours(tasks: Iterable[Task]) -> list[Task]:
+    """The tasks with those together that share most: one network on machines of one shape, in the order of the first.
+    """
+    groups: dict[object, list[Task]] = {}
+    for task in tasks:
+        groups.setdefault((task.workload, task.batch, task.objective, task.arch.shape_hash), []).append(task)
+    return list(chain.from_iterable(groups.values()))
 
 
 class _Crew:

@@ -13,10 +13,12 @@ from typing import IO, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.arch import Arch
 from accelsim.errors import ConfigError, ProgramError
 from accelsim.isa.encoding import decode_all, encode_all
 from accelsim.isa.fields import WORD_BYTES
 from accelsim.isa.instructions import Instr
+from accelsim.isa.protocol import Task
 
 FORMAT = "accelsim-program"
 VERSION = 1
@@ -92,6 +94,13 @@ class Program:
     shape_hash: str = ""
     full_hash: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
+    worked: tuple[Arch, tuple[Task, ...]] | None = field(default=None, init=False, repr=False)
+    """The tasks of the instructions on a machine, where the compiler has worked them out already."""
+
+    def with_tasks(self, arch: Arch, tasks: tuple[Task, ...]) -> Program:
+        """This program, which remembers its tasks on a machine; copies with other contents do not."""
+        object.__setattr__(self, "worked", (arch, tasks))
+        return self
 
     def origin(self, index: int) -> str:
         """``layer tile`` of an instruction, as far as known; empty otherwise."""

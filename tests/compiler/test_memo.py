@@ -9,7 +9,7 @@ import pytest
 
 from accelsim.arch import Arch, flatten
 from accelsim.bundled import resolve
-from accelsim.compiler import draft, tile
+from accelsim.compiler import draft, options
 from accelsim.compiler.memo import Memo
 from accelsim.compiler.shape import shape_of, timeless
 from accelsim.job import compile_for
@@ -52,7 +52,8 @@ def test_every_key_of_a_machine_is_changed_here():
 
 
 def forget() -> None:
-    for memo in (*vars(tile).values(), *vars(draft).values()):
+    """What a new process knows: nothing."""
+    for memo in (*vars(options).values(), *vars(draft).values()):
         if isinstance(memo, Memo):
             memo.clear()
 
