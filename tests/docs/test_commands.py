@@ -19,7 +19,7 @@ from click.testing import Result
 
 from accelsim.cli import main
 from tests.command_line import accelsim
-from tests.docs.pages import PAGES, ROOT, Block, Page
+from tests.docs.pages import DOCS, PAGES, ROOT, Block, Page
 
 CLUSTER = "tcp://host:8786"
 """Stands for an address; those commands run in a test of their own."""
@@ -63,6 +63,7 @@ def run_block(block: Block) -> Iterator[tuple[list[str], Result]]:
         os.chdir(home)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PAGES, ids=page_id)
 def test_every_command_succeeds_and_prints_what_is_shown(
     path: Path, reader: Path, request: pytest.FixtureRequest
@@ -90,6 +91,15 @@ def cleaned(output: str) -> str:
     """Printed text as pages show it: no blank ends, and not what differs between computers."""
     lines = [line.rstrip() for line in output.splitlines() if not line.startswith("on this computer")]
     return "\n".join(lines).strip("\n") + "\n"
+
+
+def test_the_first_page_speaks_of_what_it_shows() -> None:
+    """Ratios in its sentences stand in what the commands print."""
+    page = Page(DOCS / "index.md")
+    told = set(re.findall(r"\b0\.\d+x?", page.prose))
+    assert len(told) > 1
+    shown = "".join(after.text for _, after in page.shown)
+    assert all(figure in shown for figure in told)
 
 
 @pytest.mark.slow
