@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.nn.layouts import Layout
+from accelsim.onnx.affine import arithmetic, channelwise, constant_side, normalisation
 from accelsim.onnx.context import Context
 from accelsim.onnx.float_pointwise import gated
 from accelsim.onnx.problems import Refusal
@@ -120,21 +121,9 @@ def _rows(hwc: tuple[int, int, int], shape: tuple[int, ...]) -> Layout:
     "folded into the convolution or Gemm before it, else a depthwise 1x1 convolution", "BatchNormalization"
 )
 def batch_normalization(context: Context, node: Node) -> None:
-    if node.attributes.get("training_mode", 0):
-        raise Refusal("is in training mode", "export the model for inference")
     value = context.plain(node)
-    scale, shift, mean, variance = (
-        context.numbers(node, index, what).astype(np.float64)
-        for index, what in ((1, "scale"), (2, "B"), (3, "mean"), (4, "variance"))
-    )
-    if (variance < 0).any():
-        raise Refusal("has a variance below 0")
-    channels = value.layout.shape[:1]
-    if any(array.shape != channels for array in (scale, shift, mean, variance)):
-        raise Refusal(f"expected {list(channels)} factors for its channels, got {list(scale.shape)}")
-    factor = scale / np.sqrt(variance + node.attributes.get("epsilon", 1e-5))
+    factor, offset = normalisation(context, node, value.layout.shape[0])
     sides = (-1, *[1] * (len(value.layout.shape) - 1))
-    offset = shift - mean * factor
     context.give(node, affine(context, node, value, factor.reshape(sides), offset.reshape(sides)))
 
 
@@ -151,30 +140,6 @@ def affine(context: Context, node: Node, value: Value, factor: Any, offset: Any)
     return result
 
 
-def channelwise(value: Value, numbers: NDArray[Any]) -> Array:
-    """float32 (c,): what the model's broadcast gives each of accelsim's channels. Refused if pixels differ."""
-    c, shape = value.layout.hwc[2], value.layout.shape
-    with np.errstate(over="ignore"):
-        numbers = numbers.astype(np.float32)
-    if numbers.size == 1:
-        return np.full(c, numbers.reshape(-1)[0], np.float32)
-    if numbers.ndim == len(shape) + 1 and len(numbers) == 1:
-        numbers = numbers[0]
-    try:
-        spread = np.broadcast_to(numbers, shape)
-    except ValueError:
-        raise Refusal(f"its constant of shape {list(numbers.shape)} does not fit {list(shape)}") from None
-    if value.layout.index is None and len(shape) > 1 and numbers.shape == (shape[0], *[1] * (len(shape) - 1)):
-        return numbers.reshape(-1)
-    flat = np.empty(value.size, np.float32)
-    flat[value.layout.places.reshape(-1)] = spread.reshape(-1)
-    rows = flat.reshape(-1, c)
-    if (rows != rows[0]).any():
-        raise Refusal(f"its constant of shape {list(numbers.shape)} differs from pixel to pixel",
-                      "one number, or one for each channel, can be used")  # fmt: skip
-    return rows[0].copy()
-
-
 @WEIGHTED_OPERATORS("two activations of one shape, or a constant (one number or one for each channel)", "Add", "Sum")
 def add(context: Context, node: Node) -> None:
     if len(node.inputs) == 1:
@@ -182,11 +147,10 @@ def add(context: Context, node: Node) -> None:
         return
     if len(node.inputs) != 2:
         raise Refusal(f"adds {len(node.inputs)} tensors", "a chain of Adds of two can be run")
-    constant = _constant_side(context, node)
+    constant = constant_side(context, node)
     if constant is not None:
-        context.give(
-            node, affine(context, node, context.plain(node, 1 - constant), 1.0, _number(context, node, constant))
-        )
+        numbers = arithmetic(node.op, constant, context.numbers(node, constant, "constant"))
+        context.give(node, affine(context, node, context.plain(node, 1 - constant), *numbers))
         return
     context.give(node, added(context, node, context.plain(node, 0), context.plain(node, 1)))
 
@@ -208,36 +172,12 @@ def check_alike(a: Value, b: Value) -> None:
         )
 
 
-def _constant_side(context: Context, node: Node) -> int | None:
-    """Which of two inputs is constant."""
-    sides = [index for index in (0, 1) if not isinstance(context.known(node.inputs[index]), Value)]
-    return sides[0] if sides else None
-
-
-def _number(context: Context, node: Node, index: int) -> NDArray[np.float64]:
-    return context.numbers(node, index, "constant").astype(np.float64)
-
-
 @WEIGHTED_OPERATORS("a constant (one number or one for each channel) and activations", "Mul", "Sub", "Div")
 def scale(context: Context, node: Node) -> None:
     """A factor or an offset of every channel; of two activations, x * HardSigmoid(x) only."""
-    constant = _constant_side(context, node)
+    constant = constant_side(context, node)
     if constant is None:
         context.give(node, gated(context, node))
         return
-    value, numbers = context.plain(node, 1 - constant), _number(context, node, constant)
-    factor, offset = np.ones(1), np.zeros(1)
-    match node.op, constant:
-        case "Mul", _:
-            factor = numbers
-        case "Sub", 1:
-            offset = -numbers
-        case "Sub", _:
-            factor, offset = -np.ones(1), numbers
-        case "Div", 1:
-            if not numbers.all():
-                raise Refusal("divides by 0")
-            factor = 1 / numbers
-        case _:
-            raise Refusal("divides a constant by activations", "has no counterpart in accelsim")
-    context.give(node, affine(context, node, value, factor, offset))
+    numbers = arithmetic(node.op, constant, context.numbers(node, constant, "constant"))
+    context.give(node, affine(context, node, context.plain(node, 1 - constant), *numbers))

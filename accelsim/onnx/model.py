@@ -20,7 +20,9 @@ from accelsim.onnx.float_weighted import WEIGHTED_OPERATORS
 from accelsim.onnx.float_windowed import WINDOWED_OPERATORS
 from accelsim.onnx.inputs import Input, input_layout, read_inputs
 from accelsim.onnx.problems import Problems, Refusal, Skipped, shown
-from accelsim.onnx.quantized_operators import QUANTIZED, QuantizedContext
+from accelsim.onnx.quantized import Pending, QuantizedContext
+from accelsim.onnx.quantized_layers import COMMUTING, later
+from accelsim.onnx.quantized_operators import QUANTIZED
 from accelsim.onnx.registry import GENERAL_REASON, REASONS, Operator
 from accelsim.onnx.tidy import folded, needed
 from accelsim.onnx.values import Node, Value
@@ -146,7 +148,16 @@ class _Reader:
             return
         if node.op not in self.operators:
             raise Refusal(*REASONS.get(node.op, GENERAL_REASON))
-        self.operators[node.op].read(self.context, node)
+        read = self.operators[node.op].read
+        if (
+            isinstance(self.context, QuantizedContext)
+            and given
+            and isinstance(given[0], Pending)
+            and node.op in COMMUTING
+        ):
+            self.context.give(node, later(self.context, node, given[0], read))
+        else:
+            read(self.context, node)
 
     def _kept(self, node: Node) -> bool:
         """Weights of a quantised model stay integers."""

@@ -25,6 +25,7 @@ from accelsim.onnx.windows import Window
 
 VALUES = np.arange(INT8_MIN, INT8_MAX + 1)
 FREE = (-inf, inf)
+ALL = (INT8_MIN, INT8_MAX)
 
 Limits = tuple[int, int]
 Table = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -54,12 +55,19 @@ class Quant:
 
 @dataclass(frozen=True, eq=False)
 class Pending:
-    """A float value of a QDQ model: a layer that waits for the QuantizeLinear which says how its result is stored."""
+    """A float value of a QDQ model: a layer that waits for the QuantizeLinear which says how its result is stored.
+
+    Behind a convolution or product, ``scaled(factor, offset)`` is the one that gives ``factor * y + offset``, both
+    (channels,); in the model's tensor ``trailing`` dimensions stand behind that of the channels.
+    """
 
     node: Node
     emit: Callable[[Quant, Limits], Value]
     limits: tuple[float, float] = FREE
     clamps: tuple[Node, ...] = ()
+    scaled: Callable[[NDArray[np.float64], NDArray[np.float64]], Pending] | None = None
+    channels: int = 0
+    trailing: int = 0
 
     def clamped(self, node: Node, low: float, high: float) -> Pending:
         """With a Relu or Clip behind it."""
@@ -77,6 +85,7 @@ class QuantizedContext(Context):
         self.qlayers: list[QLayer] = []
         self.rows: list[tuple[str, str, str]] = []
         self.integer_inputs: set[str] = set()
+        self.settled: dict[tuple[Pending, Quant], Value] = {}
 
     def start(self, name: str, layout: Layout, kind: str) -> Value:
         if kind in ("uint8", "int8"):
@@ -190,12 +199,14 @@ class QuantizedContext(Context):
         layer = QReshape(name=name, kind="flatten", input=value.layer, output=name)
         return self.push(layer, (1, 1, value.size), self.quants[value.layer]).layer
 
-    def table(self, node: Node, value: Value, quant: Quant, function: Table, kind: str = "lut") -> Value:
-        """A pointwise function of real numbers as a table, computed in float64."""
+    def table(
+        self, node: Node, value: Value, quant: Quant, function: Table, kind: str = "lut", limits: Limits = ALL
+    ) -> Value:
+        """A pointwise function of real numbers as a table, computed in float64, and a clamp behind it."""
         known = self.quants[value.layer]
         real = (VALUES - known.zero) * np.float64(known.scale)
         wanted = np.rint(function(real) / np.float64(quant.scale)) + quant.zero
-        return self.mapped(node, value, quant, wanted, kind)
+        return self.mapped(node, value, quant, np.clip(wanted, *limits), kind)
 
     def mapped(self, node: Node, value: Value, quant: Quant, wanted: NDArray[Any], kind: str = "lut") -> Value:
         """A table of what each of -128 .. 127 becomes."""
@@ -205,10 +216,14 @@ class QuantizedContext(Context):
         return self.push(layer, value.layout.hwc, quant, value.layout)
 
     def settle(self, pending: Pending, quant: Quant) -> Value:
-        """Make the layer that was waiting; a clamp behind it has a row of its own and no work."""
+        """Make the layer that was waiting, once for each scale; a clamp behind it has a row of its own and no work."""
+        key = (pending, quant)
+        if key in self.settled:
+            return self.settled[key]
         value = pending.emit(quant, quant.limits(*pending.limits))
         for node in pending.clamps:
             self.rows.append((self.name(title(node), node.label), node.op.lower(), value.layer))
+        self.settled[key] = value
         return value
 
     def network(self, name: str, inputs: list[Value], outputs: list[Value]) -> QGraph:
@@ -237,6 +252,13 @@ class QuantizedContext(Context):
             tensors={t: tensor for t, tensor in self.made.items() if t in wanted}, layers=tuple(kept),
             rows=tuple(row for row in self.rows if row[2] in hosts),
         )  # fmt: skip
+
+
+def plain(value: Value) -> Value:
+    """The value, if no padding of it is still to be done."""
+    if value.frame is not None:
+        raise Refusal("reads what a Pad gives", "padding can be done by the Conv or pooling that follows it, only")
+    return value
 
 
 def as_integers(values: Any, zeros: Any) -> NDArray[np.int8]:

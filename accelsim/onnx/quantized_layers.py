@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.nn.functions import Function
 from accelsim.nn.graph import QConv, QPool
 from accelsim.nn.layouts import Layout
 from accelsim.nn.tables import add_layer, concat_layer
+from accelsim.numerics import INT8_MAX
 from accelsim.onnx.context import title
 from accelsim.onnx.float_weighted import check_alike
 from accelsim.onnx.float_windowed import joined
 from accelsim.onnx.problems import Refusal
-from accelsim.onnx.quantized import Limits, Quant, QuantizedContext, int_bias
-from accelsim.onnx.values import Node, Value
+from accelsim.onnx.quantized import Limits, Pending, Quant, QuantizedContext, Table, int_bias, plain
+from accelsim.onnx.registry import Handler
+from accelsim.onnx.values import Node, Quantized, Value
 from accelsim.onnx.windows import Window, window
 
 POINT = Window((1, 1), (1, 1), (0, 0, 0, 0), (1, 1))
@@ -29,6 +32,43 @@ class Weights:
     values: NDArray[np.int8]
     scales: NDArray[np.float32]
     bias: Any
+
+    def scaled(self, factor: NDArray[np.float64], offset: NDArray[np.float64]) -> Weights:
+        """The weights whose products are ``factor`` times as large, and ``offset`` more, both (k,); float bias."""
+        bias = (
+            0.0 if self.bias is None else np.asarray(self.bias.real if isinstance(self.bias, Quantized) else self.bias)
+        )
+        signs = np.sign(factor).reshape(-1, *[1] * (self.values.ndim - 1))
+        values = self.values * signs
+        if (values > INT8_MAX).any() or not (np.isfinite(factor).all() and np.isfinite(offset).all()):
+            raise Refusal("its factors are not finite, or turn a weight of -128 into 128")
+        scales = np.where(factor == 0, 1, self.scales * np.abs(factor)).astype(np.float32)
+        return Weights(values.astype(np.int8), scales, np.asarray(bias * factor + offset, np.float32))
+
+
+def looked_up(context: QuantizedContext, node: Node, value: Value, what: Table, kind: str = "lut") -> Pending:
+    """A pointwise function that waits for the scale of its result."""
+    plain(value)
+    kind = what.kind if isinstance(what, Function) else kind
+    return Pending(node, lambda result, limits: context.table(node, value, result, what, kind, limits))
+
+
+COMMUTING = ("MaxPool", "GlobalMaxPool", "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze")
+"""Operators that give the same whether values are stored in integers before them or behind."""
+
+
+def later(context: QuantizedContext, node: Node, before: Pending, read: Handler) -> Pending:
+    """One of ``COMMUTING`` on what has no scale yet: done when the scale is known, behind the layer that waits."""
+
+    def emit(result: Quant, limits: Limits) -> Value:
+        low, high = (int(np.clip(end, *limits)) for end in result.limits(*before.limits))
+        name = node.inputs[0]
+        context.values[name] = replace(before.emit(result, (low, high)), real=True)
+        read(context, node)
+        context.values[name] = before
+        return replace(context.values[node.outputs[0]], real=False)
+
+    return Pending(node, emit, clamps=before.clamps)
 
 
 def check_fill(value: Value, quant: Quant) -> None:

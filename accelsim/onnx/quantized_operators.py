@@ -4,40 +4,29 @@ QuantizeLinear."""
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from accelsim.nn.functions import Function
 from accelsim.nn.graph import QSoftmax
 from accelsim.numerics import INT8_MAX, INT8_MIN
-from accelsim.onnx.context import Context, title
+from accelsim.onnx.context import title
 from accelsim.onnx.float_pointwise import limits as clip_limits
 from accelsim.onnx.float_windowed import check_softmax, counts_padding, left, pool_window, reduced, whole
 from accelsim.onnx.problems import Refusal, shown
-from accelsim.onnx.quantized import VALUES, Limits, Pending, Quant, QuantizedContext, Table
-from accelsim.onnx.quantized_layers import addition, check_fill, concatenation, pool
+from accelsim.onnx.quantized import VALUES, Limits, Pending, Quant, QuantizedContext, plain
+from accelsim.onnx.quantized_affine import AFFINE
+from accelsim.onnx.quantized_layers import check_fill, concatenation, looked_up, pool
 from accelsim.onnx.quantized_products import PRODUCTS
+from accelsim.onnx.quantized_registry import QuantizedRegistry
 from accelsim.onnx.quantized_tables import TABLES, limited
-from accelsim.onnx.registry import Handler, Operator, Registry
+from accelsim.onnx.registry import Operator
 from accelsim.onnx.values import Node, Quantized, Value
 from accelsim.onnx.views import VIEWS
 
-_OPERATORS = Registry()
+_OPERATORS = QuantizedRegistry()
+operator = _OPERATORS.register
 ALL = (INT8_MIN, INT8_MAX)
-
-
-def operator(note: str, *names: str) -> Any:
-    """Registers what reads a node of a quantised model."""
-
-    def register(handler: Any) -> Handler:
-        def read(context: Context, node: Node) -> None:
-            assert isinstance(context, QuantizedContext)
-            handler(context, node)
-
-        return _OPERATORS(note, *names)(read)
-
-    return register
 
 
 @operator("one scale for the whole tensor; int8 and uint8", "QuantizeLinear")
@@ -98,22 +87,7 @@ def function_of(node: Node) -> Function:
 @operator("a table of 256 entries", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid", "HardSwish")
 def function(context: QuantizedContext, node: Node) -> None:
     value, _ = context.dequantized(node)
-    context.give(node, _table(context, node, value, function_of(node)))
-
-
-def _table(context: QuantizedContext, node: Node, value: Value, what: Table, kind: str = "lut") -> Pending:
-    """A table that waits for the scale of its result."""
-    if value.frame is not None:
-        raise Refusal("reads what a Pad gives", "padding can be done by the Conv or pooling that follows it, only")
-    kind = what.kind if isinstance(what, Function) else kind
-
-    def emit(result: Quant, limits: Limits) -> Value:
-        made = context.table(node, value, result, what, kind)
-        if limits != ALL:
-            raise Refusal("is followed by a Relu or Clip in float", "a QuantizeLinear must stand between")
-        return made
-
-    return Pending(node, emit)
+    context.give(node, looked_up(context, node, value, function_of(node)))
 
 
 @operator("a table of 256 entries", "com.microsoft.QLinearSigmoid", "com.microsoft.QLinearLeakyRelu")
@@ -133,7 +107,7 @@ def clamp(context: QuantizedContext, node: Node) -> None:
     value = context.plain(node)
     if value.real:
         value, _ = context.dequantized(node)
-        context.give(node, _table(context, node, value, lambda real: np.clip(real, low, high), node.op.lower()))
+        context.give(node, looked_up(context, node, value, lambda real: np.clip(real, low, high), node.op.lower()))
         return
     quant = context.quants.get(value.layer)
     if quant is None:
@@ -144,46 +118,9 @@ def clamp(context: QuantizedContext, node: Node) -> None:
     context.give(node, done or context.mapped(node, value, quant, wanted, node.op.lower()))
 
 
-@operator("two activations of one shape", "Add")
-def add(context: QuantizedContext, node: Node) -> None:
-    a, b = (_plain(context.dequantized(node, index)[0]) for index in (0, 1))
-    context.give(node, Pending(node, lambda result, limits: addition(context, node, a, b, result, limits)))
-
-
-@operator("two activations of one shape", "com.microsoft.QLinearAdd")
-def quantized_add(context: QuantizedContext, node: Node) -> None:
-    a, b = (_plain(context.integers_of(node, i, context.quant(node, i + 1, i + 2))) for i in (0, 3))
-    context.give(node, addition(context, node, a, b, context.quant(node, 6, 7), ALL))
-
-
-@operator("by one number: a table", "Mul", "Div", "Sub")
-def scale(context: QuantizedContext, node: Node) -> None:
-    sides = [i for i in (0, 1) if not isinstance(context.known(node.inputs[i]), Value | Pending)]
-    numbers = context.constant(node, sides[0], "constant") if sides else None
-    if numbers is None or numbers.size != 1 or (node.op != "Mul" and sides[0] == 0):
-        raise Refusal("does not scale by one number", "in a quantised model only that can be run")
-    value, number = context.dequantized(node, 1 - sides[0])[0], float(numbers.reshape(-1)[0])
-    if node.op == "Div" and number == 0:
-        raise Refusal("divides by 0")
-    factor, offset = {"Mul": (number, 0.0), "Div": (1 / (number or 1), 0.0), "Sub": (1.0, -number)}[node.op]
-    context.give(node, _table(context, node, value, lambda real: real * factor + offset))
-
-
-@operator("by one number: a table", "com.microsoft.QLinearMul")
-def quantized_scale(context: QuantizedContext, node: Node) -> None:
-    sides = [i for i in (0, 3) if isinstance(context.known(node.inputs[i]), np.ndarray)]
-    if len(sides) != 1 or context.constant(node, sides[0], "constant").size != 1:
-        raise Refusal("does not scale by one number", "in a quantised model only that can be run")
-    other, quant = 3 - sides[0], context.quant(node, sides[0] + 1, sides[0] + 2)
-    raw = int(context.constant(node, sides[0], "constant").reshape(-1)[0])
-    number = (raw - quant.zero - quant.shift) * np.float64(quant.scale)
-    value = context.integers_of(node, other, context.quant(node, other + 1, other + 2))
-    context.give(node, context.table(node, _plain(value), context.quant(node, 6, 7), lambda real: real * number))
-
-
 @operator("of channels, or of vectors", "Concat")
 def concat(context: QuantizedContext, node: Node) -> None:
-    values = [_plain(context.value(node, index)) for index in range(len(node.inputs))]
+    values = [plain(context.value(node, index)) for index in range(len(node.inputs))]
     if all(value.real for value in values):
         values = [context.dequantized(node, index)[0] for index in range(len(values))]
 
@@ -204,7 +141,7 @@ def concat(context: QuantizedContext, node: Node) -> None:
 @operator("of channels, or of vectors", "com.microsoft.QLinearConcat")
 def quantized_concat(context: QuantizedContext, node: Node) -> None:
     values = [
-        _plain(context.integers_of(node, i, context.quant(node, i + 1, i + 2))) for i in range(2, len(node.inputs), 3)
+        plain(context.integers_of(node, i, context.quant(node, i + 1, i + 2))) for i in range(2, len(node.inputs), 3)
     ]
     context.give(node, concatenation(context, node, values, context.quant(node, 0, 1)))
 
@@ -245,7 +182,7 @@ def _average(context: QuantizedContext, node: Node, value: Value, result: Quant,
     value, quant = context.image(value), context.quants[value.layer]
     check_fill(value, quant)
     if "Global" in node.op:
-        return pool(context, node, "avgpool", _plain(value), whole(value), result, limits)
+        return pool(context, node, "avgpool", plain(value), whole(value), result, limits)
     found = pool_window(node, value)
     include = counts_padding(node, value, found, 0.0 if value.real else quant.zero + quant.shift)
     return pool(context, node, "avgpool", value, found, result, limits, include)
@@ -253,7 +190,7 @@ def _average(context: QuantizedContext, node: Node, value: Value, result: Quant,
 
 @operator("over height and width", "ReduceMean")
 def reduce_mean(context: QuantizedContext, node: Node) -> None:
-    value = _plain(context.dequantized(node)[0])
+    value = plain(context.dequantized(node)[0])
     stored, axes = reduced(context, node, value)
 
     def emit(result: Quant, limits: Limits) -> Value:
@@ -270,19 +207,13 @@ def softmax(context: QuantizedContext, node: Node) -> None:
     else:
         quant = context.quant(node, 1, 2)
         value = context.integers_of(node, 0, quant)
-    check_softmax(context, node, _plain(value))
+    check_softmax(context, node, plain(value))
     layer = QSoftmax(name=context.name(title(node), node.label), kind="softmax", input=value.layer)
     made = context.push(layer, value.layout.hwc, quant, value.layout)
     context.give(node, replace(made, host=True, real=True))
 
 
-def _plain(value: Value) -> Value:
-    if value.frame is not None:
-        raise Refusal("reads what a Pad gives", "padding can be done by the Conv or pooling that follows it, only")
-    return value
-
-
 QUANTIZED: dict[str, Operator] = {
-    **VIEWS.operators, **TABLES.operators, **PRODUCTS.operators, **_OPERATORS.operators
+    **VIEWS.operators, **TABLES.operators, **PRODUCTS.operators, **AFFINE.operators, **_OPERATORS.operators
 }  # fmt: skip
 """Operators of quantised models, by name."""

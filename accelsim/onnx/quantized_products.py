@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accelsim.numerics import INT8_MAX, INT8_MIN
 from accelsim.onnx.context import Context
@@ -72,8 +74,11 @@ def conv(context: Context, node: Node) -> None:
     value, source = context.dequantized(node)
     value = context.image(value)
     weights = _with_bias(_dequantized(context, node, 1), context.known(node.inputs[2]) if node.given(2) else None)
-    context.give(node, Pending(node, lambda result, limits: convolution(
-        context, node, value, source, weights, result, limits)))  # fmt: skip
+
+    def build(weights: Weights, result: Quant, limits: Limits) -> Value:
+        return convolution(context, node, value, source, weights, result, limits)
+
+    context.give(node, _pending(node, build, weights, len(value.layout.shape) - 1))
 
 
 @PRODUCTS("constant second matrix, with the weights of QLinearConv", "QLinearMatMul")
@@ -114,8 +119,23 @@ def product(context: Context, node: Node) -> None:
         raise Refusal("has an alpha or beta", "fold them into the weights before quantising")
     weights = _dequantized(context, node, 1, not node.attributes.get("transB", 0))
     weights = _with_bias(weights, context.known(node.inputs[2]) if node.given(2) else None)
-    context.give(node, Pending(node, lambda result, limits: _product(
-        context, node, value, source, weights, result, limits)))  # fmt: skip
+
+    def build(weights: Weights, result: Quant, limits: Limits) -> Value:
+        return _product(context, node, value, source, weights, result, limits)
+
+    context.give(node, _pending(node, build, weights, 0))
+
+
+def _pending(node: Node, build: Callable[[Weights, Quant, Limits], Value], weights: Weights, trailing: int) -> Pending:
+    """A product that waits for the scale of its result, and takes factors and offsets behind it into its weights."""
+
+    def scaled(factor: NDArray[np.float64], offset: NDArray[np.float64]) -> Pending:
+        return _pending(node, build, weights.scaled(factor, offset), trailing)
+
+    return Pending(
+        node, lambda result, limits: build(weights, result, limits), scaled=scaled, channels=len(weights.values),
+        trailing=trailing,
+    )  # fmt: skip
 
 
 def _check_gemm(node: Node) -> None:

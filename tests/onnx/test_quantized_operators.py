@@ -119,7 +119,18 @@ def pool(op: str, **keys: Any) -> Build:
     return lambda b: b.operator(op, 0.015, -5, b.x, *b.scales[b.x], "y", **keys)
 
 
+def with_channels(op: str) -> Build:
+    def build(b: Quantizer) -> str:
+        scale, zero = b.scale(0.013, 5)
+        numbers = b.rng.integers(-128, 128, (1, 4, 1, 1)) + (0 if b.kind == np.int8 else 128)
+        return b.operator(op, 0.04, -3, b.x, *b.scales[b.x], b.weight(numbers.astype(b.kind)), scale, zero, "y")
+
+    return build
+
+
 NEAR: dict[str, Build] = {
+    "add channels": with_channels("QLinearAdd"),
+    "multiply channels": with_channels("QLinearMul"),
     "add": qlinear_add,
     "concat": qlinear_concat,
     "multiply": qlinear_mul,
@@ -204,7 +215,39 @@ def dq_of(op: str, *more: Any, **keys: Any) -> Build:
     return lambda b: b.node(op, b.real(b.x), *(b.weight(np.asarray(array)) for array in more), **keys)
 
 
+def dq_norm(b: Quantizer) -> str:
+    x = dq_conv(b, b.real(b.x), 6, 4, 3, 3)
+    factors = [b.weight(b.rng.uniform(0.5, 1.5, 6).astype(np.float32)) for _ in range(4)]
+    return b.node("Relu", b.node("BatchNormalization", x, *factors))
+
+
+def dq_bias(b: Quantizer) -> str:
+    bias = b.weight(b.rng.integers(-90, 90, 5).astype(np.int8))
+    return b.node("Add", dq_matmul(b), b.node("DequantizeLinear", bias, b.weight(np.float32(0.03))))
+
+
+def factors(b: Quantizer, *shape: int) -> str:
+    return b.weight((b.rng.uniform(0.3, 1.5, shape) * b.rng.choice([-1, 1], shape)).astype(np.float32))
+
+
+def dq_pooled(b: Quantizer) -> str:
+    """As other tools write it: the scale comes behind the pooling."""
+    x = b.node("Relu", dq_conv(b, b.real(b.x), 6, 4, 3, 3))
+    return b.node("Flatten", b.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2]))
+
+
 QDQ: dict[str, Build] = {
+    "conv normalised": dq_norm,
+    "matmul and bias": dq_bias,
+    "conv scaled": lambda b: b.node("Mul", dq_conv(b, b.real(b.x), 6, 4, 3, 3), factors(b, 1, 6, 1, 1)),
+    "conv divided by one": lambda b: b.node("Div", dq_conv(b, b.real(b.x), 6, 4, 3, 3), b.weight(np.float32(-1.3))),
+    "normalised": lambda b: b.node(
+        "BatchNormalization", b.real(b.x), *[b.weight(b.rng.uniform(0.5, 1.5, 4).astype(np.float32)) for _ in range(4)]
+    ),
+    "channels scaled": lambda b: b.node("Mul", b.real(b.x), factors(b, 4, 1, 1)),
+    "channels moved": lambda b: b.node("Relu", b.node("Sub", factors(b, 4, 1, 1), b.real(b.x))),
+    "scaled, clipped": lambda b: limit(b, b.node("Mul", b.real(b.x), b.weight(np.float32(-0.7))), -0.2, 0.9),
+    "pooled before its scale": dq_pooled,
     "conv": lambda b: dq_conv(b, b.real(b.x), 6, 4, 3, 3, pads=[1, 0, 0, 1]),
     "conv relu": lambda b: b.node("Relu", dq_conv(b, b.real(b.x), 6, 4, 3, 3)),
     "conv clip": lambda b: limit(b, dq_conv(b, b.real(b.x), 6, 4, 3, 3, strides=[2, 2]), -0.3, 1.1),
