@@ -14,8 +14,9 @@ from accelsim.page.run import VERDICTS, Run
 _TOTALS = (
     ("cycles", "cycles"), ("bound_cycles", "bound, cycles"), ("time_us", "time, us"), ("macs", "MACs"),
     ("instructions", "instructions"), ("dram_read_bytes", "DRAM read, B"), ("dram_write_bytes", "DRAM written, B"),
-    ("energy_pj", "energy, pJ"), ("energy_per_inference_pj", "energy per inference, pJ"), ("power_w", "power, W"),
-    ("tops", "TOPS"), ("tops_per_w", "TOPS/W"), ("edp_js", "energy-delay product, J s"), ("area_mm2", "area, mm2"),
+    ("energy_pj", "energy, {unit}"), ("energy_per_inference_pj", "energy per inference, {unit}"),
+    ("power_w", "power, W"), ("tops", "TOPS"), ("tops_per_w", "TOPS/W"),
+    ("edp_js", "energy-delay product, J s"), ("area_mm2", "area, mm2"),
 )  # fmt: skip
 _SHARES = (("utilization", "utilisation, %"),)
 
@@ -79,10 +80,12 @@ def _beside(values: Sequence[float | None], shown: Sequence[str | None] | None =
 
 
 def _totals(reports: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    # Tables of energies may count in units of a MAC instead of pJ.
+    unit = " or ".join(dict.fromkeys(report["energy"]["unit"] for report in reports if report["energy"])) or "pJ"
     rows = []
     for key, name in _TOTALS:
         values = [report["totals"].get(key) for report in reports]
-        rows.append([text(name), *_beside(values, [_shown(value) for value in values])])
+        rows.append([text(name.format(unit=unit)), *_beside(values, [_shown(value) for value in values])])
     for key, name in _SHARES:
         values = [report["totals"][key] for report in reports]
         rows.append([text(name), *_beside(values, [percent(value).html for value in values])])

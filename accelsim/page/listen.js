@@ -66,6 +66,7 @@ Timeline.prototype.press = function press(event) {
     "=": () => this.zoom(0.5),
     "-": () => this.zoom(2),
     Home: () => this.show(0, this.run.cycles),
+    g: () => this.trace(),
     n: () => this.step(1),
     p: () => this.step(-1),
     Enter: () => this.choose(this.chosen, true),

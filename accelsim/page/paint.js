@@ -51,7 +51,10 @@ class Painter {
     pen.clip();
     this.layers(AXIS + 2, LAYERS - 6, true);
     run.tracks.forEach((track, unit) => this.unit(track, AXIS + LAYERS + unit * ROW));
-    if (marked) this.mark(marked);
+    if (marked) {
+      this.mark(marked);
+      this.token(marked);
+    }
     pen.restore();
     this.names();
   }
@@ -164,6 +167,25 @@ class Painter {
     pen.fillText(shown, start + 3, top + height / 2 + 0.5);
   }
 
+  /** From the landing of who gave the last token to the acceptance of who took it. */
+  token(marked) {
+    const { pen, run } = this;
+    const from = giverOf(run, marked);
+    if (!from) return;
+    const middle = (row) => AXIS + LAYERS + row * ROW + LANES.busy.top + LANES.busy.height / 2;
+    const [x, y] = [this.x(run.accepted[from.index]), middle(marked.row)];
+    pen.strokeStyle = pen.fillStyle = "#000";
+    pen.lineWidth = 1.5;
+    pen.beginPath();
+    pen.moveTo(this.x(run.landed[from.giver] + 1), middle(from.row));
+    pen.lineTo(x, y);
+    pen.stroke();
+    pen.beginPath();
+    pen.arc(x, y, 3.5, 0, 2 * Math.PI);
+    pen.fill();
+    pen.lineWidth = 1;
+  }
+
   /** A frame around a span; {row, span} as the pointer or the keyboard chose it. */
   mark({ row, span }) {
     const { pen, run } = this;
@@ -179,6 +201,13 @@ class Painter {
     pen.strokeRect(left - 1, top, Math.max(right - left, 2) + 1, height);
     pen.lineWidth = 1;
   }
+}
+
+/** A span of a unit, as {row, span}, whose instruction was given its last token by which one; null if by none. */
+function giverOf(run, { row, span }) {
+  const index = row === "layers" ? -1 : run.tracks[row].index[span];
+  const giver = index < 0 ? -1 : run.giver[index];
+  return giver < 0 ? null : { row: run.unit[giver], span: run.span[giver], giver, index };
 }
 
 /** Mnemonic and number of the instruction that a busy span belongs to. */

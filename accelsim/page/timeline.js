@@ -2,7 +2,7 @@
 
 const LEAST = 8; // cycles in view at most zoomed in
 const KEYS = "wheel, + and −: zoom; drag, ← and →: move; ↑ and ↓: unit; n and p: next and previous; " +
-  "Enter: zoom to it; Home: whole run; click: keep; Escape: let go";
+  "g: who gave its last token; Enter: zoom to it; Home: whole run; click: keep; Escape: let go";
 
 class Timeline {
   constructor(section, run) {
@@ -123,6 +123,12 @@ class Timeline {
     }
     const { row, span } = this.chosen;
     this.choose({ row, span: Math.min(Math.max(span + by, 0), this.run.tracks[row].count - 1) });
+  }
+
+  /** From what was chosen to the instruction that gave its last token: what it waited for, if it waited. */
+  trace() {
+    const from = this.chosen && giverOf(this.run, this.chosen);
+    if (from) this.choose({ row: from.row, span: from.span });
   }
 
   /** The same cycle on the unit below (1) or above (-1). */

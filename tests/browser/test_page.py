@@ -79,6 +79,14 @@ def words(browser: Browser) -> dict[str, str]:
     )
 
 
+def show_instruction(browser: Browser, index: int) -> None:
+    """By its number, as the field beside the buttons does it; the canvas then has the focus."""
+    browser.run(
+        "(() => { const e = document.querySelector('.tools input'); "
+        f"e.value = {index}; e.dispatchEvent(new Event('change')); document.querySelector('canvas').focus(); }})()"
+    )
+
+
 def column(browser: Browser, number: int) -> list[str]:
     """The texts of a column of the table of layers, as the rows stand."""
     return browser.run(
@@ -156,13 +164,9 @@ def test_the_wheel_zooms_to_a_single_instruction(page: Browser, alexnet: Result)
 
 
 def test_every_instruction_can_be_shown(page: Browser, alexnet: Result) -> None:
-    """By its number, as the field beside the buttons does it."""
     program, trace = alexnet.program, alexnet.timed
     for index in [0, len(program.instructions) - 1, *range(17, len(program.instructions), 500)]:
-        page.run(
-            "(() => { const e = document.querySelector('.tools input'); "
-            f"e.value = {index}; e.dispatchEvent(new Event('change')); }})()"
-        )
+        show_instruction(page, index)
         told = words(page)
         assert told["assembly"] == format_instruction(program.instructions[index])
         assert told["accepted"] == f"cycle {trace.accepted[index]:,}"
@@ -175,16 +179,18 @@ def test_keys_choose_waits_and_name_their_reason(page: Browser, alexnet: Result)
     spans = alexnet.timed.spans(Unit.GEMM)
     place = next(i for i, span in enumerate(spans) if span.wait == "token:load" and i > 100)
     before = spans[place - 1]
-    page.run(
-        "(() => { const e = document.querySelector('.tools input'); "
-        f"e.value = {before.index}; e.dispatchEvent(new Event('change')); "
-        "document.querySelector('canvas').focus(); })()"
-    )
+    show_instruction(page, before.index)
     page.press("n")
     told, span = words(page), spans[place]
     assert told["wait reason"].startswith("gemm token:load: a token of load, given by #")
     assert told["waits"] == f"cycles {span.start:,} to {span.stop - 1:,} ({span.stop - span.start:,})"
     assert told["then accepts"] == f"#{span.index:,}"
+    giver = int(told["wait reason"].split("given by #")[1].split()[0].replace(",", ""))
+    page.press("g")
+    assert words(page)["instruction"] == f"#{giver:,} on load"
+    assert alexnet.timed.landed[giver] + 1 == alexnet.timed.token_ready[span.index]
+    show_instruction(page, before.index)
+    page.press("n")
     page.press("ArrowUp")
     loading = next(s for s in alexnet.timed.spans(Unit.LOAD) if s.start <= span.start < s.stop)
     assert f"({loading.stop - loading.start:,})" in (words(page).get("busy") or words(page)["waits"])
