@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -145,8 +146,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
                 with archive.open(name) as member:
                     arrays[name.removesuffix(".npy")] = np.lib.format.read_array(member, allow_pickle=False)
             return arrays
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error):
-        raise ValueError("not an .npz file, or cut short") from None
+    except (OSError, EOFError, ValueError, KeyError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error):
+        raise ValueError("not an .npz file, or cut short") from None  # RuntimeError: flags and versions of zip
 
 
 def read_array(path: Path) -> NDArray[Any]:

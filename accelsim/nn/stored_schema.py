@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from accelsim.nn.functions import POINTWISE
 from accelsim.nn.schema import DatasetKeys
-from accelsim.nn.schema_values import FileName, Seed
+from accelsim.nn.schema_values import SIZE_LIMIT, FileName, Seed, Size
 from accelsim.validation import FileModel
 
 LIMIT = 2**31 - 1
@@ -31,6 +31,12 @@ def _table_kind(value: str) -> str:
     return value
 
 
+def _sides(value: list[int]) -> list[int]:
+    if max(value[:2]) > SIZE_LIMIT:
+        raise ValueError(f"height and width must be at most {SIZE_LIMIT}, got {value[:2]}")
+    return value
+
+
 def _ordered(value: list[int]) -> list[int]:
     if value[0] > value[1]:
         raise ValueError(f"the lower limit {value[0]} is above the upper one {value[1]}")
@@ -41,9 +47,9 @@ Text: TypeAlias = Annotated[str, Field(min_length=1)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=LIMIT)]
 Byte: TypeAlias = Annotated[int, Field(ge=-128, le=127)]
 Float32: TypeAlias = Annotated[float, Field(allow_inf_nan=False), AfterValidator(_float32)]
-Two: TypeAlias = Annotated[list[Count], Field(min_length=2, max_length=2)]
-Three: TypeAlias = Annotated[list[Count], Field(min_length=3, max_length=3)]
-Four: TypeAlias = Annotated[list[Annotated[int, Field(ge=0, le=LIMIT)]], Field(min_length=4, max_length=4)]
+Two: TypeAlias = Annotated[list[Size], Field(min_length=2, max_length=2)]
+Three: TypeAlias = Annotated[list[Count], Field(min_length=3, max_length=3), AfterValidator(_sides)]
+Four: TypeAlias = Annotated[list[Annotated[int, Field(ge=0, le=SIZE_LIMIT)]], Field(min_length=4, max_length=4)]
 Limits: TypeAlias = Annotated[list[Byte], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
 
 

@@ -42,6 +42,7 @@ def rows(*header: str) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_the_figures_of_the_methods_hold():
     table = rows("dB of the last layer", *(f"`{method}`" for method in METHODS))
     assert list(table) == ["lenet", "lenet_tanh", "resnet18"]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from accelsim.errors import ConfigErrors
+from accelsim.errors import AccelsimError, ConfigErrors
 from accelsim.nn.loader import load_network
 from accelsim.nn.stored import arrays_name, digest, stored_arrays, stored_text, write_arrays
 from tests.nn.networks import assert_same, every_kind, matrices
@@ -159,3 +159,27 @@ def test_all_mistakes_are_told_at_once(tmp_path):
     edit = [('"inputs": ["n", "c1"]', '"inputs": ["n", "c9"]'), ('"layer": "fc"', '"layer": "fd"')]
     found = mistakes(store(tmp_path, every_kind()[1], without("hs.table"), edit))
     assert len(found) == 3
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_damage_is_told(seed, tmp_path):
+    """Changed bytes of either file: a network or a list of mistakes, nothing else."""
+    target = store(tmp_path, every_kind()[1])
+    rng = np.random.default_rng(seed)
+    for name in ("net.q.npz", "net.q.yaml"):
+        path, refused = tmp_path / name, 0
+        whole = path.read_bytes()
+        for _ in range(40):
+            damaged = bytearray(whole)
+            for _ in range(int(rng.integers(1, 4))):
+                # Half of them in the directory of the archive, which says how to read the rest.
+                first = len(whole) - 1500 if rng.random() < 0.5 else 0
+                damaged[int(rng.integers(first, len(whole)))] = int(rng.integers(256))
+            path.write_bytes(damaged[: int(rng.integers(len(whole)))] if rng.random() < 0.1 else damaged)
+            try:
+                load_network(target)
+            except AccelsimError:
+                refused += 1
+        assert refused > 25
+        path.write_bytes(whole)
+    load_network(target)
