@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ class ModelFile:
 
     def _checked(self, model: Any) -> Any:
         if not model.ir_version or not (model.graph.node or model.graph.output):
+            raise _damaged(self.path)
+        if not all(isinstance(text, str) for text in _texts(model)):
             raise _damaged(self.path)
         self.opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in model.opset_import}
         version, newest = self.opset, self.onnx.defs.onnx_opset_version()
@@ -115,6 +118,24 @@ def _parsed(path: Path, onnx: Any) -> Any:
         raise ConfigError(str(path), "", f"the file cannot be read: {error.strerror or error}") from None
     except (ValueError, decode_error()):  # an empty file cannot be mapped
         raise _damaged(path) from None
+
+
+def _texts(model: Any) -> Iterator[Any]:
+    """Every name that the readers use; the parser gives bytes for what is not UTF-8."""
+    graph = model.graph
+    for opset in model.opset_import:
+        yield opset.domain
+    for tensor in graph.initializer:
+        yield tensor.name
+        for entry in tensor.external_data:
+            yield from (entry.key, entry.value)
+    for value in (*graph.input, *graph.output):
+        yield value.name
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield from (attribute.name, attribute.t.name)
 
 
 def _damaged(path: Path) -> ConfigError:

@@ -44,6 +44,8 @@ def _attribute(file: ModelFile, attribute: Any) -> Any:
 FEWEST_INPUTS = {"QGemm": 6, "QLinearAdd": 7, "QLinearMul": 7, "QLinearConcat": 5}
 """Of ONNX Runtime's own operators, which the library does not describe; the others need 4."""
 
+FOREIGN_OPSET = 17  # whose attributes ONNX Runtime's own operators share
+
 LIKE = {"QGemm": "Gemm", "QLinearConcat": "Concat", "QLinearSoftmax": "Softmax", "QLinearLeakyRelu": "LeakyRelu"}
 """Whose attributes they have; the others those of AveragePool."""
 
@@ -56,7 +58,11 @@ def check_node(file: ModelFile, node: Node) -> None:
         op, fewest = LIKE.get(op, "AveragePool"), FEWEST_INPUTS.get(op, 4)
     elif not file.onnx.defs.has(op, proto.domain):
         return
-    schema = file.onnx.defs.get_schema(op, file.opset, "" if foreign else proto.domain)
+    domain = "" if foreign else proto.domain
+    try:
+        schema = file.onnx.defs.get_schema(op, file.opset if not foreign else FOREIGN_OPSET, domain)
+    except file.onnx.defs.SchemaError:
+        raise Refusal(f"is no operator of opset {file.opset}", "a newer opset has it") from None
     fewest = fewest or schema.min_input
     if len(node.inputs) < fewest or not all(node.inputs[: min(fewest, schema.min_input)]):
         raise Refusal(f"has {sum(map(bool, node.inputs))} inputs, its operator needs {fewest}")

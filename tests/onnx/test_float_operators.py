@@ -201,6 +201,12 @@ CASES: dict[str, Callable[[Builder], str]] = {
         ),
     ),
     "computed weights": lambda b: b.node("Mul", "x", b.node("Exp", b.normal(4, 1, 1))),
+    "weights of half the size": lambda b: b.node(
+        "Conv", "x", b.node("Cast", b.weight(b.rng.normal(size=(3, 4, 3, 3)).astype(np.float16)), to=1)
+    ),
+    "weights of double size": lambda b: b.node(
+        "Conv", "x", b.node("Cast", b.weight(b.rng.normal(size=(3, 4, 3, 3))), to=1)
+    ),
     "constant of shape": lambda b: b.node(
         "Add", "x", b.node("Add", b.node("ConstantOfShape", b.weight(np.array([4, 1, 1]))), b.normal(4, 1, 1))
     ),

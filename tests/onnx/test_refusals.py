@@ -323,6 +323,11 @@ def test_inputs_of_other_ranks(shape: tuple[int, ...], tmp_path: Path) -> None:
     assert "two to four can be used" in refused(b.save(tmp_path / "m.onnx", b.node("Relu", "x")))
 
 
+def test_operators_newer_than_the_model(tmp_path: Path) -> None:
+    b = Builder(("N", 4, 5, 5), opset=13)
+    assert "(HardSwish): is no operator of opset 13" in refused(b.save(tmp_path / "m.onnx", b.node("HardSwish", "x")))
+
+
 @pytest.mark.parametrize(("opset", "text"), [(10, "opset 10 is too old"), (99, "opset 99 is newer")])
 def test_versions(opset: int, text: str, tmp_path: Path) -> None:
     b = Builder(("N", 4), opset=opset)
