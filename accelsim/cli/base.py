@@ -212,13 +212,15 @@ def read_numbers(path: str, option: str = "--input") -> NDArray[Any]:
     """The array of the ``.npy`` file of ``option``. Raises ConfigError."""
     import numpy as np
 
+    from accelsim.nn.dataset import DAMAGE
+
     where = f"{option} {path}"
     try:
         with Path(path).open("rb") as file:
             values = np.lib.format.read_array(file, allow_pickle=False)
     except OSError as error:
         raise ConfigError(where, "", f"the file cannot be read: {error.strerror or error}") from None
-    except (EOFError, ValueError):
+    except DAMAGE:
         raise ConfigError(where, "", "not a .npy file of numbers, or cut short") from None
     if values.dtype.kind not in "fiu":
         raise ConfigError(where, "", "not a .npy file of numbers", "save one array with numpy.save")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.errors import ConfigError
+
+DAMAGE = (
+    OSError, EOFError, ValueError, KeyError, RuntimeError, TypeError, SyntaxError, struct.error, tokenize.TokenError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What numpy and zipfile raise for damaged files: their headers are Python text, their versions and flags bytes."""
 
 SPLITS = ("train", "val", "test")
 RESIZE_METHODS = ("bilinear", "nearest")
@@ -146,8 +153,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
                 with archive.open(name) as member:
                     arrays[name.removesuffix(".npy")] = np.lib.format.read_array(member, allow_pickle=False)
             return arrays
-    except (OSError, EOFError, ValueError, KeyError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error):
-        raise ValueError("not an .npz file, or cut short") from None  # RuntimeError: flags and versions of zip
+    except DAMAGE:
+        raise ValueError("not an .npz file, or cut short") from None
 
 
 def read_array(path: Path) -> NDArray[Any]:
@@ -156,7 +163,7 @@ def read_array(path: Path) -> NDArray[Any]:
     try:
         with path.open("rb") as file:
             return np.lib.format.read_array(file, allow_pickle=False)
-    except (OSError, EOFError, ValueError):
+    except DAMAGE:
         raise ValueError("not an .npy file, or cut short") from None
 
 

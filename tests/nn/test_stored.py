@@ -6,7 +6,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from accelsim.errors import AccelsimError, ConfigErrors
+from accelsim.cli.base import read_numbers
+from accelsim.errors import AccelsimError, ConfigError, ConfigErrors
+from accelsim.nn.dataset import read_array
 from accelsim.nn.loader import load_network
 from accelsim.nn.stored import arrays_name, digest, stored_arrays, stored_text, write_arrays
 from tests.nn.networks import assert_same, every_kind, matrices
@@ -183,3 +185,15 @@ def test_damage_is_told(seed, tmp_path):
         assert refused > 25
         path.write_bytes(whole)
     load_network(target)
+
+
+@pytest.mark.parametrize("header", ["{'descr': '<f4', 'shape': (", "{'descr': 5 < b'', 'x': 1}", "{'descr': '<f4' '", "{1: 2}"])
+def test_damaged_headers_of_arrays(header, tmp_path):
+    """numpy reads them as Python text, and fails in as many ways."""
+    path = tmp_path / "a.npy"
+    text = header.ljust(117).encode() + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    with pytest.raises(ValueError, match=r"^not an \.npy file, or cut short$"):
+        read_array(path)
+    with pytest.raises(ConfigError, match=r"not a \.npy file of numbers, or cut short"):
+        read_numbers(str(path))
