@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+import accelsim
 from accelsim.arch import Arch
 from accelsim.bundled import presets
+from accelsim.execution import run_time
 from accelsim.hw.machine import simulate
 from accelsim.machine_file import load_arch
 from tests.hw.cases import load
 
-PAGE = (Path(__file__).parents[2] / "docs" / "memory.md").read_text(encoding="utf-8")
+PATH = Path(__file__).parents[2] / "docs" / "memory.md"
+PAGE = PATH.read_text(encoding="utf-8")
 WIDE = {  # the device is the bottleneck, not the port
     "clock": "1 GHz", "dram.bytes_per_cycle": 1024, "dram.latency": 20, "dram.outstanding": 1024,
 }  # fmt: skip
@@ -75,3 +79,39 @@ def test_the_page_names_the_source_of_each_preset(preset: str) -> None:
     text = presets()[preset].read_text(encoding="utf-8")
     assert text.splitlines()[1].startswith("# Source: ")
     assert f"`{preset}`" in PAGE
+
+
+def lenet_cycles(machine: str, settings: dict[str, object]) -> int:
+    return accelsim.run("lenet", arch=machine, set=settings, timing_only=True).report["totals"]["cycles"]
+
+
+def test_the_cycles_of_lenet_with_each_device(request: pytest.FixtureRequest) -> None:
+    flat = lenet_cycles("edge", {})
+    cycles = {preset: lenet_cycles("edge", {"dram.preset": preset}) for preset in ("ddr4-2400", "lpddr4-2400", "hbm2")}
+    told = [f"`{preset}`: {count:,}" for preset, count in cycles.items()]
+    renew(request, r"LeNet, one image, on `edge`: .*? cycles\.", f"LeNet, one image, on `edge`: `flat`: {flat:,}, "
+          f"{', '.join(told)} cycles.")  # fmt: skip
+
+
+@pytest.mark.parametrize("machine", ["tiny", "edge"])
+def test_the_cycles_of_lenet_with_shared_ports(machine: str, request: pytest.FixtureRequest) -> None:
+    """The program is that of private ports, run on machines whose ports are shared."""
+    private = accelsim.run("lenet", arch=machine, timing_only=True)
+    assert private.trace is not None
+    cycles = [private.trace.cycles]
+    for banks in (16, 8, 4, 2, 1):
+        shared = private.arch.replace({"ub.ports": "shared", "ub.banks": banks})
+        cycles.append(run_time(private.program, shared, "cycle").cycles)
+    assert cycles[0] <= cycles[1]
+    row = f"| `{machine}` | {' | '.join(f'{count:,}' for count in cycles)} |"
+    renew(request, rf"\| `{machine}` \| \d\d?,.*\|", row)
+
+
+def renew(request: pytest.FixtureRequest, pattern: str, text: str) -> None:
+    """The page says ``text`` where ``pattern`` matches; ``--update-golden`` makes it so."""
+    page = PATH.read_text(encoding="utf-8")
+    assert len(re.findall(pattern, page)) == 1
+    if request.config.getoption("--update-golden"):
+        page = re.sub(pattern, text, page)
+        PATH.write_text(page, encoding="utf-8", newline="\n")
+    assert text in page
