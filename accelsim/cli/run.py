@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from accelsim.cli.base import (
 )
 from accelsim.cli.networks import calibration_options, calibration_places, chosen
 from accelsim.cli.report import check_html, html_option
-from accelsim.cli.targets import check_apart, inside, option, sources
+from accelsim.cli.targets import Place, check_apart, inside, option, sources
 
 if TYPE_CHECKING:
     from accelsim.arch import Arch
@@ -35,6 +36,37 @@ if TYPE_CHECKING:
 
 _MISMATCH = 1
 _SHOWN_LABELS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Targets:
+    """The files of a run, as the options named them."""
+
+    out: str | None
+    json: str | None
+    trace: str | None
+    html: str | None
+
+    def check(self, level: str, read: list[Place]) -> None:
+        """Refuse what cannot be written, before any work, or would be written over one another or over ``read``."""
+        check_target(self.json, "--json")
+        check_folder(self.out, "--out")
+        check_trace(self.trace, level)
+        check_html(self.html, level)
+        from accelsim.result import FILES
+
+        single = [option("--json", self.json), option("--trace", self.trace), option("--html", self.html)]
+        check_apart(read, [*single, *inside(self.out, list(FILES))])
+
+    def save(self, result: Result) -> None:
+        if self.out is not None:
+            result.save(self.out)
+        if self.trace is not None:
+            write_file(self.trace, result.save_trace)
+        if self.html is not None:
+            write_file(self.html, result.html)
+        if self.json is not None:
+            write_text(self.json, json_text(result.report))
 
 
 @click.command()
@@ -73,19 +105,8 @@ def run(
 ) -> None:
     """Compile WORKLOAD, simulate it, and check every layer bit for bit."""
     check_level(level, timing_only)
-    check_target(json_file, "--json")
-    check_folder(out, "--out")
-    check_trace(trace_file, level)
-    check_html(html_file, level)
-    from accelsim.result import FILES
-
-    check_apart(
-        [*sources(workload, arch), *calibration_places(calibrate), option("--input", input_file)],
-        [
-            option("--json", json_file), option("--trace", trace_file), option("--html", html_file),
-            *inside(out, list(FILES)),
-        ],
-    )  # fmt: skip
+    targets = _Targets(out, json_file, trace_file, html_file)
+    targets.check(level, [*sources(workload, arch), *calibration_places(calibrate), option("--input", input_file)])
     machine = load_machine(arch, settings)
     if evaluate:
         saved = {"--out": out, "--trace": trace_file, "--html": html_file}
@@ -102,22 +123,11 @@ def run(
             network, arch=machine, batch=batch, objective=objective, level=level,
             timing_only=timing_only, input=images, cache=cache,
         )  # fmt: skip
-    _save(result, out, trace_file, html_file)
-    if json_file is not None:
-        write_text(json_file, json_text(result.report))
+    targets.save(result)
     if json_file != "-":
         _print_report(result, machine)
     if result.report["bit_exact"] is False:
         click.get_current_context().exit(_MISMATCH)
-
-
-def _save(result: Result, out: str | None, trace_file: str | None, html_file: str | None) -> None:
-    if out is not None:
-        result.save(out)
-    if trace_file is not None:
-        write_file(trace_file, result.save_trace)
-    if html_file is not None:
-        write_file(html_file, result.html)
 
 
 def _refuse_with_eval(options: dict[str, Any]) -> None:
