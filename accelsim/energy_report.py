@@ -25,6 +25,7 @@ LEFT_OUT = (
     "voltage and temperature: those of the table; clock gating is taken to be perfect, idle parts only leak",
     "SRAM words wider than what is used of them: bytes are charged, not words",
     "the array's control, address generators of the units, tokens",
+    "second ports of WGT, ACC and PARAM, which several units use at once: they are priced with one",
     "wires between blocks",
 )
 LAYER_KEYS = ("energy_pj", "energy_percent", "energy", "power_w")
