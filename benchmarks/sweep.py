@@ -2,9 +2,9 @@
 
     python benchmarks/sweep.py [lenet|alexnet ...] [-j N] [--points N] [--profile N]
 
-Runs the first points of two grids into a store in a temporary folder, without a cache of plans. Seconds of the
-workers are process time where a profile is made (in this process), wall time of each worker where points are counted;
-both depend on what else this computer does.
+Runs two grids into stores in a temporary folder, without a cache of plans. Rates are points per second of processor
+time, of all workers together; beside them the wall time, and a float32 matrix product in the same minutes: all depend on
+what else this computer does.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import argparse
 import cProfile
 import os
 import pstats
+import sqlite3
 import tempfile
 import time
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
 
 from accelsim.dse.explore import sweep
 from accelsim.dse.load import load_sweep
@@ -42,12 +45,23 @@ def rate(workload: str, points: int, workers: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
         result = sweep(plan(workload, points), workers=workers, store=Path(folder) / "s.sqlite", cache=False)
-        seconds = time.perf_counter() - begin
+        wall = time.perf_counter() - begin
+        with sqlite3.connect(Path(folder) / "s.sqlite") as store:
+            ((busy,),) = store.execute("SELECT SUM(seconds) FROM points").fetchall()
     print(
-        f"{workload}: {len(result.rows)} points in {seconds:.1f} s with {workers} processes, "
-        f"{len(result.rows) / seconds / workers:.2f} points/s/core (aim {AIM[workload]}), "
-        f"{result.count('infeasible')} infeasible, {result.count('failed')} failed"
+        f"{workload}: {len(result.rows)} points, {busy:.1f} s of processor time in {wall:.1f} s with {workers} processes, "
+        f"{len(result.rows) / busy:.2f} points/s/core (aim {AIM[workload]}), "
+        f"{result.count('infeasible')} infeasible, {result.count('failed')} failed; "
+        f"matrix product {min(matmul() for _ in range(5)):.0f} ms"
     )
+
+
+def matmul() -> float:
+    """Milliseconds of processor time for the product of two float32 matrices of 1024 x 1024."""
+    one = np.ones((1024, 1024), np.float32)
+    begin = time.process_time()
+    one @ one
+    return 1000 * (time.process_time() - begin)
 
 
 def profile(workload: str, points: int, lines: int) -> None:

@@ -16,6 +16,7 @@ from accelsim.arch import Arch
 from accelsim.compiler.aim import CYCLES, Aim
 from accelsim.compiler.chain import Chain, images_of, rows_held, rows_shared
 from accelsim.compiler.grid import Follower, Reals, Surroundings, pace_of, plan_at
+from accelsim.compiler.memo import Memo
 from accelsim.compiler.ops import Lowered, LrnOp, MatOp, Op, bordered, needs_acc
 from accelsim.compiler.options import fitting
 from accelsim.compiler.packing import Packing, narrowed, packings
@@ -213,20 +214,30 @@ class _Search:
             key = (-plan.rows, False)
         if key not in self._extras:
             caps = self._caps(plan)
-            jobs = jobs_of(self.head, replace(plan, cols=self.head.window.out_w))
-            shared = {
-                tensor: rows_shared(self.chain, jobs, caps, levels)
-                for tensor, levels in self.side.items()
-                if len(levels) > 1
-            }
-            self._extras[key] = rows_held(self.chain, jobs, caps), shared, caps
+            forms = tuple((type(op), op.window) for op in self.chain.ops)
+            several = tuple(tuple(levels) for levels in self.side.values() if len(levels) > 1)
+            known = forms, self.chain.feeds, several, caps, blocks, plan.group, plan.parts
+            held, shared = _HELD.get(known, lambda: self._followed(plan, caps, several))
+            tensors = [tensor for tensor, levels in self.side.items() if len(levels) > 1]
+            self._extras[key] = held, dict(zip(tensors, shared)), caps
         return self._extras[key]
+
+    def _followed(
+        self, plan: Plan, caps: tuple[int, ...], several: tuple[tuple[int, ...], ...]
+    ) -> tuple[dict[int, int], list[int]]:
+        """Rows held of what stays within the chain, and of what some levels read from DRAM together."""
+        jobs = jobs_of(self.head, replace(plan, cols=self.head.window.out_w))
+        return rows_held(self.chain, jobs, caps), [rows_shared(self.chain, jobs, caps, levels) for levels in several]
 
     def _caps(self, plan: Plan) -> tuple[int, ...]:
         """Rows at a time: what a tile of level 0 gives, as far as ACC goes."""
         height = self.head.window.out_h
         caps = [plan.rows, *(int(f.rows_at_a_time(plan.rows, height)) for f in self.around.behind)]
         return tuple(caps)
+
+
+_HELD: Memo[tuple[dict[int, int], list[int]]] = Memo(1 << 14)
+"""Rows held by the chain, what leads it, and how many rows at a time; following the flow takes long."""
 
 
 def _cheapest_first(costs: Reals) -> Iterator[int]:

@@ -45,7 +45,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a point: a status, with a reason unless it is ``ok``; ``seconds`` is the worker's time."""
+    """What came of a point: a status, with a reason unless it is ``ok``; ``seconds`` is the processor time it took."""
 
     key: str
     status: str
@@ -59,23 +59,23 @@ class Outcome:
 
 def perform(task: Task) -> Outcome:
     """The outcome of a point. Whatever goes wrong becomes a reason, so that a sweep goes on."""
-    start = time.perf_counter()
+    start = time.thread_time()
     try:
         report = _report(task)
     except (CapacityError, GraphError) as error:
-        return Outcome(key=task.key, status=INFEASIBLE, reason=str(error), seconds=time.perf_counter() - start)
+        return Outcome(key=task.key, status=INFEASIBLE, reason=str(error), seconds=time.thread_time() - start)
     except AccelsimError as error:
-        return Outcome(key=task.key, status=FAILED, reason=str(error), seconds=time.perf_counter() - start)
+        return Outcome(key=task.key, status=FAILED, reason=str(error), seconds=time.thread_time() - start)
     except MemoryError:
         reason = "too large for the memory of this computer"
-        return Outcome(key=task.key, status=FAILED, reason=reason, seconds=time.perf_counter() - start)
+        return Outcome(key=task.key, status=FAILED, reason=reason, seconds=time.thread_time() - start)
     except Exception as error:  # a bug of ours at one point must not cost the others
         reason = f"accelsim has a bug: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        return Outcome(key=task.key, status=FAILED, reason=reason, seconds=time.perf_counter() - start)
+        return Outcome(key=task.key, status=FAILED, reason=reason, seconds=time.thread_time() - start)
     layers = [{name: row[name] for name in _LAYER_KEYS} for row in report["layers"]]
     return Outcome(
         key=task.key, status=OK, totals=report["totals"], layers=layers, bit_exact=report["bit_exact"],
-        program_hash=report["program_hash"], seconds=time.perf_counter() - start,
+        program_hash=report["program_hash"], seconds=time.thread_time() - start,
     )  # fmt: skip
 
 

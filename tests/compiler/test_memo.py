@@ -9,7 +9,7 @@ import pytest
 
 from accelsim.arch import Arch, flatten
 from accelsim.bundled import resolve
-from accelsim.compiler import draft, options
+from accelsim.compiler import draft, options, tile
 from accelsim.compiler.memo import Memo
 from accelsim.compiler.shape import shape_of, timeless
 from accelsim.job import compile_for
@@ -53,7 +53,7 @@ def test_every_key_of_a_machine_is_changed_here():
 
 def forget() -> None:
     """What a new process knows: nothing."""
-    for memo in (*vars(options).values(), *vars(draft).values()):
+    for memo in (thing for module in (draft, options, tile) for thing in vars(module).values()):
         if isinstance(memo, Memo):
             memo.clear()
 
