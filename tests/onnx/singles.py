@@ -191,3 +191,28 @@ def concat(rng: np.random.Generator) -> QGraph:
     scales = tuple(np.float32(float(part.scale) / float(y_scale)) for part in parts)
     layer = QConcat(name="concat", kind="concat", inputs=tuple(names), output="y", scales=scales)
     return single(layer, *parts, y)
+
+
+def rescaled(rng: np.random.Generator, manner: str, channels: int = 4096) -> QGraph:
+    """A convolution without weights: each channel's bias is the sum, so that its rescaling alone is seen.
+
+    ``manner``: results anywhere; exactly between two integers (scales are powers of two); or as near to that as
+    float32 tells, where rounding twice, or in float64, gives another integer.
+    """
+    sx, zero = np.float32(2.0**-6), zero_point(rng)
+    sy = np.float32(2.0**-5) if manner == "ties" else scale(rng)
+    sw = (2.0 ** rng.uniform(-26, 2, channels)).astype(np.float32)
+    wanted = rng.integers(-140 - zero, 140 - zero, channels) + 0.5  # what the sum times its scale should be
+    if manner == "ties":
+        sw = np.exp2(rng.integers(-18, -2, channels)).astype(np.float32)
+    if manner == "any":
+        wanted += rng.uniform(-0.5, 0.5, channels)
+    factor = (sx * sw).astype(np.float32) / sy
+    bias = np.clip(np.rint(wanted / factor.astype(np.float64)), -(2**31) + 1, 2**31 - 1)
+    layer = QConv(
+        name="conv", kind="conv", input="x", output="y", weights=np.zeros((channels, 1, 1, 1), np.int8),
+        bias=bias.astype(np.int32), scale=factor, stride=(1, 1), pads=(0, 0, 0, 0), dilation=(1, 1), groups=1,
+        lo=-128, hi=127,
+    )  # fmt: skip
+    source = Tensor(name="x", shape=(1, 1, 1), scale=sx, zero=0)
+    return single(layer, source, Tensor(name="y", shape=(1, 1, channels), scale=sy, zero=zero))
