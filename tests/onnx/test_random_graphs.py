@@ -26,6 +26,8 @@ class Grower:
         self.draw = data.draw
         self.b = Builder(("N", *size), seed=self.draw(st.integers(0, 999)))
         self.values = [("x", *size)]
+        self.steps = ("conv", "norm", "function", "scale", "pool", "join", "there_and_back")
+        self.functions = ("Relu", "Sigmoid", "Tanh", "LeakyRelu", "HardSwish", "HardSigmoid")
 
     def pick(self) -> tuple[str, int, int, int]:
         return self.draw(st.sampled_from(self.values[-3:]))
@@ -51,7 +53,7 @@ class Grower:
 
     def function(self) -> None:
         x, *size = self.pick()
-        op = self.draw(st.sampled_from(["Relu", "Sigmoid", "Tanh", "LeakyRelu", "HardSwish", "HardSigmoid"]))
+        op = self.draw(st.sampled_from(self.functions))
         self.put(self.b.node(op, x), *size)
 
     def scale(self) -> None:
@@ -82,7 +84,7 @@ class Grower:
         self.put(self.b.node("Transpose", y, perm=[0, 3, 1, 2]), c, h, w)
 
     def grow(self) -> str:
-        steps = [self.conv, self.norm, self.function, self.scale, self.pool, self.join, self.there_and_back]
+        steps = [getattr(self, name) for name in self.steps]
         self.conv()
         for _ in range(self.draw(st.integers(2, 8))):
             self.draw(st.sampled_from(steps))()
