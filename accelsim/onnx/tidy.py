@@ -52,7 +52,7 @@ def _changes_nothing(layer: Layer) -> bool:
 
 
 def _scaled(host: Layer, layer: Layer) -> Layer:
-    """``host`` with the factors and offsets of ``layer`` in its weights and bias; computed in float64."""
+    """``host`` with the factors of ``layer`` in its weights, which stay float32, and both in its bias."""
     assert host.weights is not None
     assert layer.weights is not None
     assert layer.bias is not None
