@@ -27,8 +27,8 @@ name: small
 input: {shape: [6, 5, 3]}
 layers:
   - {name: a, kind: conv, channels: 4, kernel: 3, padding: 1, activation: relu}
-  - {name: b, kind: conv, channels: 4, kernel: 1}
-  - {name: j, kind: add, inputs: [a, b]}
+  - {name: b, kind: conv, channels: 5, kernel: 1}
+  - {name: j, kind: concat, inputs: [a, b]}
   - {name: t, kind: tanh}
   - {name: p, kind: maxpool, kernel: 2}
   - {name: d, kind: fc, channels: 7}
