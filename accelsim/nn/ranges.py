@@ -76,12 +76,15 @@ def _better(
     highs: NDArray[np.float64],
     best: Range,
 ) -> Range:
-    """The range with the least error; of equal ones the widest, which stands first."""
+    """The range with the least error; of equal ones the widest, which stands first.
+
+    Summed by numpy, not by a BLAS library: the choice may not depend on threads or processors.
+    """
     wide = highs - lows >= TINY
     if not wide.any():
         return best
     lows, highs = lows[wide], highs[wide]
-    index = int((square_error(points, lows, highs) @ counts).argmin())
+    index = int((square_error(points, lows, highs) * counts).sum(axis=1).argmin())
     return float(lows[index]), float(highs[index])
 
 
