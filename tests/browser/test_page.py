@@ -50,8 +50,15 @@ def page(browser: Browser, alexnet_file: Path) -> Browser:
 
 def show(browser: Browser, path: Path) -> None:
     browser.open(path)
-    browser.until("document.querySelector('section.timeline').dataset.ready === 'yes'")
-    drawn(browser)
+    ready(browser)
+
+
+def ready(browser: Browser, number: int = 0) -> None:
+    """Wait until the timeline of a run is made, and drawn for the first time."""
+    browser.until(
+        f"(() => {{ const s = document.querySelectorAll('section.timeline')[{number}]; "
+        "return s.dataset.ready === 'yes' && s.querySelector('canvas').dataset.drawn !== undefined; })()"
+    )
 
 
 def check_quiet(browser: Browser, path: Path) -> None:
@@ -260,7 +267,7 @@ def test_a_comparison_opens_a_timeline_for_each_run_asked_for(browser: Browser, 
     browser.open(tmp_path / "both.html")
     assert browser.run("document.querySelectorAll('canvas').length") == 0
     browser.run("document.querySelectorAll('.runs > details')[1].firstChild.click()")
-    browser.until("document.querySelectorAll('section.timeline')[1].dataset.ready === 'yes'")
+    ready(browser, 1)
     assert drawn(browser)[:2] == (0, other.timed.cycles)
     assert browser.run("document.documentElement.scrollWidth") <= 1280
     check_quiet(browser, tmp_path / "both.html")
