@@ -39,7 +39,7 @@ def profile(workload: str, arch: str) -> dict[str, float]:
     feeds = quantized(graph, network.feeds(1))
     timed("functional", lambda: run_program(graph, program, machine, feeds, "functional"))
     timed("golden", lambda: golden.run(graph, feeds))
-    job = Job(network, machine, 1, "cycles", None, Clock())
+    job = Job(network, network.name, machine, 1, "cycles", None, Clock())
     timed("report", lambda: job.report(Prepared.of(compiled, graph, 1), trace, "cycle"))
     return seconds
 

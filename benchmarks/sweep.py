@@ -3,8 +3,8 @@
     python benchmarks/sweep.py [lenet|alexnet ...] [-j N] [--points N] [--profile N]
 
 Runs two grids into stores in a temporary folder, without a cache of plans. Rates are points per second of processor
-time, of all workers together; beside them the wall time, and a float32 matrix product in the same minutes: all depend on
-what else this computer does.
+time, of all workers together; beside them the wall time, and a float32 matrix product in the same minutes: all depend
+on what else this computer does.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def rate(workload: str, points: int, workers: int) -> None:
         with sqlite3.connect(Path(folder) / "s.sqlite") as store:
             ((busy,),) = store.execute("SELECT SUM(seconds) FROM points").fetchall()
     print(
-        f"{workload}: {len(result.rows)} points, {busy:.1f} s of processor time in {wall:.1f} s with {workers} processes, "
+        f"{workload}: {len(result.rows)} points, {busy:.1f} s of processor time, {wall:.1f} s with -j {workers}, "
         f"{len(result.rows) / busy:.2f} points/s/core (aim {AIM[workload]}), "
         f"{result.count('infeasible')} infeasible, {result.count('failed')} failed; "
         f"matrix product {min(matmul() for _ in range(5)):.0f} ms"
@@ -60,7 +60,7 @@ def matmul() -> float:
     """Milliseconds of processor time for the product of two float32 matrices of 1024 x 1024."""
     one = np.ones((1024, 1024), np.float32)
     begin = time.process_time()
-    one @ one
+    _ = one @ one
     return 1000 * (time.process_time() - begin)
 
 

@@ -15,6 +15,7 @@ from accelsim.dse.load import load_sweep
 from accelsim.dse.pool import Pool
 from accelsim.dse.result import SweepResult
 from accelsim.dse.store import Store
+from accelsim.dse.task import Task
 from accelsim.errors import ConfigError, MissingExtraError
 from tests.dse.cases import CRASHES, LENET, cheap, crashing
 
@@ -58,6 +59,18 @@ def test_points_are_those_of_single_runs(real: SweepResult) -> None:
         assert {name: row[name] for name in SUBSET} == {name: report["totals"][name] for name in SUBSET}
         layers = [layer for layer in real.layer_rows if layer["number"] == row["number"]]
         assert [layer["cycles"] for layer in layers] == [layer["cycles"] for layer in report["layers"]]
+
+
+def test_points_that_share_a_shape_are_handed_out_together() -> None:
+    plan = load_sweep({**LENET, "axes": {"dram.bytes_per_cycle": [1, 2], "array.rows": [4, 8], "dram.latency": [1, 2]}})
+    points = [plan.point(plan.choice(number)) for number in range(plan.size)]
+    tasks = [
+        Task(key=point.key, workload=point.workload, arch=point.arch, batch=1, objective="cycles", verify=False,
+             cache=False)
+        for point in points if point.arch is not None
+    ]  # fmt: skip
+    order = [tasks.index(task) for task in explore._neighbours(tasks)]
+    assert order == [0, 1, 4, 5, 2, 3, 6, 7]  # rows 4 at both rates and latencies, then rows 8
 
 
 def test_two_processes_give_the_same_rows(real: SweepResult) -> None:
