@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accelsim.arch import Arch
 from accelsim.compiler.chain import Chain
-from accelsim.compiler.ops import Lowered, LrnOp, MatOp, Op, needs_acc
+from accelsim.compiler.ops import DepthwiseOp, Lowered, LrnOp, MatOp, Op, VecOp, needs_acc
 from accelsim.compiler.plan import strip_shape
 from accelsim.errors import CapacityError
 
@@ -51,7 +51,8 @@ def _demands(op: Op, arch: Arch) -> list[tuple[str, int, str]]:
 def least_terms(op: Op, arch: Arch) -> tuple[tuple[str, int], ...]:
     """UB bytes of the smallest strips of an operation whose tensors are all in DRAM: one output pixel, one of each.
 
-    Matrix work can take one input channel at a time and give one block of channels at a time.
+    Matrix work can take one input channel at a time and give one block of channels at a time, pooling take one, and a
+    depthwise convolution as many as there are lanes.
     """
     w = op.window
     (tall, wide), _ = strip_shape(w, 1, 1)
@@ -59,6 +60,10 @@ def least_terms(op: Op, arch: Arch) -> tuple[tuple[str, int], ...]:
     if isinstance(op, MatOp):
         channels = 1 if op.groups == 1 else w.in_c
         out = min(arch.array.cols, w.out_c // op.groups)
+    elif isinstance(op, VecOp) and op.kind in ("max", "avg"):
+        channels = 1
+    elif isinstance(op, DepthwiseOp):
+        channels = min(arch.array.cols, w.in_c)
     count = len(dict.fromkeys(op.inputs))
     terms = [("input under one output pixel", count * tall * wide * channels), ("one output pixel", out)]
     if isinstance(op, LrnOp):

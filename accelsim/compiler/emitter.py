@@ -184,7 +184,8 @@ class Emitter:
 
     def _strip_in(self, op: Op, tile: Tile, number: int, channel: int) -> View:
         w, plan = op.window, self.plans[op.name]
-        held = min(plan.channels or w.in_c, w.in_c) if plan.parts > 1 else w.in_c
+        narrow = plan.parts > 1 or plan.packing is None
+        held = min(plan.channels or w.in_c, w.in_c) if narrow else w.in_c
         held = min(held, w.in_c - channel)
         base, new = self.strip(op, "in", (tile, channel)) if number == 0 else self._second_strip(op, tile)
         (tall, wide), stride = strip_shape(w, tile.rows, tile.cols)

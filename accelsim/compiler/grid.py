@@ -97,7 +97,7 @@ class Grid:
     packing: Numbers
     rows: Numbers
     cols: Numbers
-    group: Numbers
+    group: Numbers  # blocks of channels; of vector work, channels of the input at a time, 0 for all
     strip_in: Numbers
     plane: Numbers
     together: Numbers
@@ -178,8 +178,9 @@ def plan_at(packings: Sequence[Packing], grid: Grid, at: int) -> Plan:
     """Candidate number ``at`` as a plan."""
     packing = packings[int(grid.packing[at])] if packings else None
     return Plan(
-        rows=int(grid.rows[at]), cols=int(grid.cols[at]), packing=packing, group=int(grid.group[at]),
-        channels=packing.channels if packing is not None else 0,
+        rows=int(grid.rows[at]), cols=int(grid.cols[at]), packing=packing,
+        group=int(grid.group[at]) if packing is not None else 1,
+        channels=packing.channels if packing is not None else int(grid.group[at]),
         strips_in=int(grid.strips_in[at]), strips_out=int(grid.strips_out[at]),
         strip_in_bytes=int(grid.strip_in[at]), strip_out_bytes=int(grid.strip_out[at]), together=int(grid.together[at]),
         out_blocks=int(grid.out_blocks[at]), planes=int(grid.planes[at]), plane_bytes=int(grid.plane[at]),

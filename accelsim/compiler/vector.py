@@ -4,93 +4,17 @@ convolutions of single channels."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 from accelsim.compiler.constants import clips, pixel_counts, tap_parts
 from accelsim.compiler.emitter import Emitter
+from accelsim.compiler.lanes import Area, Lanes
 from accelsim.compiler.ops import AddOp, DepthwiseOp, Op, VecOp, needs_acc
 from accelsim.compiler.outputs import Written, observe, output_view, store_tile
 from accelsim.compiler.params import param_row, table_in_place, table_row, taps_row
 from accelsim.compiler.stream import Ring, Tile, View, tensor_pixel
 from accelsim.isa.instructions import Alu, AluOp, Operand
 from accelsim.isa.protocol import Memory
-
-
-@dataclass(frozen=True, slots=True)
-class Area:
-    """Output pixels whose windows are clipped alike, and the part of the window that is real."""
-
-    row: int
-    rows: int
-    col: int
-    cols: int
-    window_row: int  # first real row of the window
-    window_rows: int
-    window_col: int
-    window_cols: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lanes:
-    """One area and block of channels of an operation in hand."""
-
-    op: Op
-    area: Area
-    sources: tuple[View, ...]
-    target: View
-    first: int
-    count: int
-    acc: int = 0
-
-    def source_fields(self, number: int = 0) -> dict[str, int]:
-        """src and its row strides, of one pixel per output pixel."""
-        view, area, w = self.sources[number], self.area, self.op.window
-        col = area.col * view.stride[1] - w.pads[2] + area.window_col
-        row = area.row * view.stride[0] - w.pads[0] + area.window_row * w.dilation[0]
-        return {
-            "src_mem": Memory.UB,
-            "src": view.at(row, col) + self.first,
-            "m0": area.cols,
-            "sm0": view.stride[1] * view.pixel_pitch if area.cols > 1 else 0,
-            "m1": area.rows,
-            "sm1": view.stride[0] * view.row_pitch if area.rows > 1 else 0,
-            "n": self.count,
-        }
-
-    def window_fields(self) -> dict[str, int]:
-        """The window's loops over kernel columns and rows."""
-        view, area, w = self.sources[0], self.area, self.op.window
-        return {
-            "r0": area.window_cols,
-            "sr0": w.dilation[1] * view.pixel_pitch if area.window_cols > 1 else 0,
-            "r1": area.window_rows,
-            "sr1": w.dilation[0] * view.row_pitch if area.window_rows > 1 else 0,
-        }
-
-    def target_fields(self) -> dict[str, int]:
-        """dst in UB, a pixel per output pixel."""
-        area = self.area
-        return {
-            "dst_mem": Memory.UB,
-            "dst": self.at,
-            "dm0": self.target.pixel_pitch if area.cols > 1 else 0,
-            "dm1": self.target.row_pitch if area.rows > 1 else 0,
-        }
-
-    def sums(self, side: str) -> dict[str, int]:
-        """``src`` or ``dst`` in ACC, a row per output pixel."""
-        area, letter = self.area, side[0]
-        return {
-            f"{side}_mem": Memory.ACC,
-            side: self.acc,
-            f"{letter}m0": 1 if area.cols > 1 else 0,
-            f"{letter}m1": area.cols if area.rows > 1 else 0,
-        }
-
-    @property
-    def at(self) -> int:
-        """Where the first output pixel lies in UB."""
-        return self.target.at(self.area.row, self.area.col) + self.first
 
 
 def areas(op: Op, tile: Tile) -> list[Area]:
@@ -118,16 +42,18 @@ def _within(runs: Sequence[tuple[int, int, int, int]], start: int, stop: int) ->
 
 def vector_tile(s: Emitter, op: Op, tile: Tile, sums: Ring) -> None:
     """Compute one tile of an operation; ``sums`` is the part of ACC it may use."""
-    w = op.window
-    views = tuple(s.input_view(op, tile, number) for number in range(len(op.inputs)))
-    target = output_view(s, op, tile, w.out_c, 0)
-    for first in range(0, w.out_c, s.arch.array.cols):
-        lanes = min(s.arch.array.cols, w.out_c - first)
-        s.stream.tile = f"rows {tile.row}+{tile.rows} cols {tile.col}+{tile.cols} channels {first}+{lanes}"
-        for area in areas(op, tile):
-            for piece in _pieces(op, area, target, sums):
-                _piece(s, Lanes(op, piece, views, target, first, lanes), tile, sums)
-    store_tile(s, op, tile, target, 0, w.out_c)
+    channels = op.window.out_c
+    width = s.plans[op.name].channels or channels
+    target = output_view(s, op, tile, channels, 0)
+    for base in range(0, channels, width):
+        views = tuple(s.input_view(op, tile, number, base) for number in range(len(op.inputs)))
+        for first in range(base, min(base + width, channels), s.arch.array.cols):
+            lanes = min(s.arch.array.cols, base + width - first, channels - first)
+            s.stream.tile = f"rows {tile.row}+{tile.rows} cols {tile.col}+{tile.cols} channels {first}+{lanes}"
+            for area in areas(op, tile):
+                for piece in _pieces(op, area, target, sums):
+                    _piece(s, Lanes(op, piece, views, target, first, lanes, base=base), tile, sums)
+    store_tile(s, op, tile, target, 0, channels)
 
 
 def _pieces(op: Op, area: Area, target: View, sums: Ring) -> Iterator[Area]:
@@ -151,7 +77,7 @@ def _piece(s: Emitter, x: Lanes, tile: Tile, sums: Ring) -> None:
     op, area, w = x.op, x.area, x.op.window
     if needs_acc(op):
         acc = sums.take(area.rows * area.cols)
-        x = Lanes(op, area, x.sources, x.target, x.first, x.count, acc)
+        x = replace(x, acc=acc)
     index = _EMIT[_kind(op)](s, x)
     found = Written(
         tensor_pixel(w, tile.image, area.row, area.col), x.first, x.count, x.at,
@@ -182,7 +108,7 @@ def _windows(x: Lanes) -> Iterator[tuple[Lanes, bool]]:
     for row, rows, tap, count in x.sources[0].windows(area.row, area.rows, x.op.window, taps):
         part = Area(row, rows, area.col, area.cols, tap, count, area.window_col, area.window_cols)
         acc = x.acc + (row - area.row) * area.cols
-        yield Lanes(x.op, part, x.sources, x.target, x.first, x.count, acc), tap != taps[0]
+        yield replace(x, area=part, acc=acc), tap != taps[0]
 
 
 def _maximum(s: Emitter, x: Lanes) -> int:
@@ -229,7 +155,7 @@ def _depthwise(s: Emitter, x: Lanes) -> int:
         base = taps_row(s, op, x.first, (row, rows, col, cols))
         for out, outs, tap, count in x.sources[0].windows(x.area.row, x.area.rows, op.window, (row, row + rows)):
             part = Area(out, outs, x.area.col, x.area.cols, tap, count, col, cols)
-            lanes = Lanes(op, part, x.sources, x.target, x.first, x.count, x.acc + (out - x.area.row) * x.area.cols)
+            lanes = replace(x, area=part, acc=x.acc + (out - x.area.row) * x.area.cols)
             fields = lanes.source_fields()
             fields["src"] += col * (op.window.dilation[1] - 1) * x.sources[0].pixel_pitch
             s.stream.add(
@@ -250,7 +176,7 @@ def _add(s: Emitter, x: Lanes) -> int:
         for row, rows in x.sources[number].runs(x.area.row, x.area.rows):
             part = _part(x.area, row, rows, x.area.col, x.area.cols)
             acc = x.acc + (row - x.area.row) * x.area.cols
-            lanes = Lanes(op, part, x.sources, x.target, x.first, x.count, acc)
+            lanes = replace(x, area=part, acc=acc)
             s.stream.add(
                 Alu(
                     op=AluOp.MAC if number else AluOp.MUL, operand=Operand.IMM, imm=factor, accumulate=number,

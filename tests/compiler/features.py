@@ -45,6 +45,8 @@ class Watch:
         for chain, plan in zip(self.found.placement.chains, self.found.plans):
             used |= set(_of_chain(chain, plan, self.lowered, arch))
             used |= set(_of_plan(chain, plan.plans[chain.ops[0].name]))
+            if plan.plans[chain.ops[0].name].packing is None:
+                used |= set(_of_vector(chain, plan.plans[chain.ops[0].name]))
         used |= set(_of_parts(self.lowered, self.found))
         self.seen.update(used)
 
@@ -123,6 +125,14 @@ def _of_parts(lowered: Lowered, found: Found):
         last = chain.ops[-1]
         if last.output in lowered.parts and lowered.root[last.output] in plan.held:
             yield "joined through a ring"
+
+
+def _of_vector(chain: Chain, plan: Plan):
+    w = chain.ops[0].window
+    if plan.channels:
+        kind = "depthwise" if isinstance(chain.ops[0], DepthwiseOp) else "pooling"
+        yield f"{kind} over parts of the channels"
+        yield "last part narrower" if w.in_c % plan.channels else "equal parts"
 
 
 def _of_plan(chain: Chain, plan: Plan):

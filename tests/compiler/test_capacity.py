@@ -17,7 +17,7 @@ from accelsim.hw.machine import simulate
 from accelsim.isa.effects import tasks
 from accelsim.machine_file import load_arch
 from accelsim.nn import golden
-from accelsim.nn.graph import QGraph, QLrn
+from accelsim.nn.graph import QGraph, QLrn, QPool
 from tests.compiler.machines import machines
 from tests.compiler.nets import lenet, padded_network, padded_network_with_table, sums_network, tensors
 from tests.compiler.running import values_of
@@ -36,20 +36,32 @@ def normalised_network():
     )  # fmt: skip
 
 
+def pooled_network():
+    """A pooling that can be done channel by channel."""
+    pool = QPool(
+        name="pool", kind="maxpool", input="x", output="y", kernel=(2, 2), stride=(2, 2), pads=(0, 0, 0, 0),
+        count_include_pad=False, lo=-128, hi=127,
+    )  # fmt: skip
+    return QGraph(
+        name="pooled", inputs=("x",), outputs=("y",), tensors=tensors({"x": (4, 4, 24), "y": (2, 2, 24)}),
+        layers=(pool,), rows=(("pool", "maxpool", "pool"),),
+    )  # fmt: skip
+
+
 NETWORKS = {
     "lenet": lenet, "padded": padded_network, "with table": padded_network_with_table, "sums": sums_network,
-    "normalised": normalised_network,
+    "normalised": normalised_network, "pooled": pooled_network,
 }  # fmt: skip
 CAPACITY = [
     (
         "lenet", {"ub_bytes": 20},
         "conv1: needs 29 bytes of UB and the machine has 20; made of input under one output pixel 25, "
-        "one output pixel 4 (ub.size of at least 80 bytes fits)",
+        "one output pixel 4 (ub.size of at least 29 bytes fits)",
     ),
     (
-        "lenet", {"ub_bytes": 79},
-        "pool2: needs 80 bytes of UB and the machine has 79; made of input under one output pixel 64, "
-        "one output pixel 16 (ub.size of at least 80 bytes fits)",
+        "pooled", {"ub_bytes": 27},
+        "pool: needs 28 bytes of UB and the machine has 27; made of input under one output pixel 4, "
+        "one output pixel 24 (ub.size of at least 28 bytes fits)",
     ),
     (
         "sums", {"ub_bytes": 11},

@@ -72,7 +72,8 @@ def every_cut(search):
 
 def price(search, plan):
     """What one cut costs, by itself."""
-    cut = (0, plan.rows, plan.cols, plan.group, plan.strip_in_bytes, plan.plane_bytes, plan.together, plan.strips_in,
+    group = plan.group if isinstance(search.head, MatOp) else plan.channels
+    cut = (0, plan.rows, plan.cols, group, plan.strip_in_bytes, plan.plane_bytes, plan.together, plan.strips_in,
            plan.strips_out, plan.planes, plan.strip_out_bytes, plan.out_blocks)  # fmt: skip
     grid, head, arch, around = Grid(*(np.array([n]) for n in cut)), search.head, search.arch, search.around
     if isinstance(head, MatOp):

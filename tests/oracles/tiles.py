@@ -128,7 +128,27 @@ def buffered(
 
 
 def vector_cuts(op: Op, arch: Arch, setting: Setting) -> Iterator[Plan]:
-    """Every cut of vector work that fits, with the most buffers that do."""
+    """Every cut of vector work that fits, with the most buffers that do; with some channels of the input at a time only
+    where nothing fits with all of them."""
+    found = list(_vector_cuts(op, arch, setting, 0))
+    if not found and setting.inputs:
+        found = [cut for width in widths(op, arch) for cut in _vector_cuts(op, arch, setting, width)]
+    yield from found
+
+
+def widths(op: Op, arch: Arch) -> list[int]:
+    """Channels of a window over several pixels: the eight widest pieces that fill the lanes or are narrower, and the
+    narrowest; a depthwise convolution's taps lie in PARAM as wide as the lanes."""
+    cols, whole = arch.array.cols, op.window.in_c
+    if not isinstance(op, DepthwiseOp) and getattr(op, "kind", "") not in ("max", "avg"):
+        return []
+    narrow = not isinstance(op, DepthwiseOp)
+    sized = {*sizes(whole), cols} if not narrow else set(sizes(whole))
+    found = sorted((c for c in sized if c < whole and (c % cols == 0 or (narrow and c < cols))), reverse=True)
+    return found if len(found) <= 8 else [*found[:8], found[-1]]
+
+
+def _vector_cuts(op: Op, arch: Arch, setting: Setting, width: int) -> Iterator[Plan]:
     w, per_pixel = op.window, acc_rows(op, arch)
     inside = not setting.inputs and not setting.output
     for rows in sizes(w.out_h):
@@ -138,12 +158,14 @@ def vector_cuts(op: Op, arch: Arch, setting: Setting) -> Iterator[Plan]:
             if inside and cols < w.out_w and w.out_w * per_pixel <= setting.acc:
                 continue
             once = rows == w.out_h and cols == w.out_w and not op.batched and setting.images == 1
-            size_in = strip(w, 0, rows) * strip(w, 1, cols) * w.in_c * setting.inputs
+            size_in = strip(w, 0, rows) * strip(w, 1, cols) * (width or w.in_c) * setting.inputs
             size_out = rows * cols * w.out_c if setting.output else 0
-            for inputs, outputs in [(1, 1)] if once else BUFFERS:
+            for inputs, outputs in BUFFERS:
+                inputs, outputs = 1 if once and not width else inputs, 1 if once else outputs
                 plan = Plan(
                     rows=rows, cols=cols, strips_in=inputs if size_in else 0, strips_out=outputs if size_out else 0,
                     strip_in_bytes=size_in, strip_out_bytes=size_out, out_blocks=1,
+                    channels=width,
                 )  # fmt: skip
                 factors = rows * cols * w.out_c if isinstance(op, LrnOp) else 0  # a byte per output, beside the strips
                 if plan.bytes + factors <= setting.ub:
@@ -155,7 +177,7 @@ def acc_rows(op: Op, arch: Arch) -> int:
     """ACC rows per pixel of work that is no matrix work."""
     if isinstance(op, LrnOp):
         return len(bands(op, arch))
-    return 0 if getattr(op, "kind", "") in ("max", "lut") else 1
+    return 0 if getattr(op, "kind", "") in ("max", "lut", "mov") else 1
 
 
 # ------------------------------------------------------------------------------------------ whole chains
