@@ -20,7 +20,7 @@ from accelsim.nn.shapes import Shape, layer_shape
 from accelsim.numerics import INT8_MAX, INT8_MIN
 from accelsim.onnx.context import Context, title
 from accelsim.onnx.problems import Refusal, shown
-from accelsim.onnx.values import Node, Quantized, Value
+from accelsim.onnx.values import Node, Value
 from accelsim.onnx.windows import Window
 
 VALUES = np.arange(INT8_MIN, INT8_MAX + 1)
@@ -51,6 +51,18 @@ class Quant:
             wanted = end if np.isinf(number) else np.rint(number / np.float64(self.scale)) + self.zero
             found.append(int(np.clip(wanted, INT8_MIN, INT8_MAX)))
         return found[0], found[1]
+
+    def padded(self, value: Value, real: bool) -> Value:
+        """A value of this scale with the number that pads it, if any, as a real one or as the model's integer."""
+        if value.frame is None or value.real == real:
+            return replace(value, real=real)
+        zero, fill = self.zero + self.shift, value.frame.fill
+        if real:
+            fill = (fill - zero) * float(self.scale)
+        else:
+            wanted = np.rint(fill / np.float64(self.scale)) + self.zero
+            fill = float(np.clip(wanted, INT8_MIN, INT8_MAX)) + self.shift
+        return replace(value, real=real, frame=replace(value.frame, fill=fill))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,11 +126,11 @@ class QuantizedContext(Context):
     def quant(self, node: Node, scale: int, zero: int) -> Quant:
         """Scale and zero point of an activation, from two inputs of the node."""
         scales = self.constant(node, scale, "scale").reshape(-1)
-        kind = "uint8"
-        zeros: NDArray[Any] = np.zeros(1, np.uint8)
         if node.given(zero):
             zeros = self.constant(node, zero, "zero point").reshape(-1)
             kind = zeros.dtype.name
+        else:
+            zeros, kind = np.zeros(1, np.int8), self._kind(node)
         if scales.size != 1 or zeros.size != 1:
             raise Refusal("has a scale for each channel of an activation", "one scale for a whole tensor can be run")
         if kind not in ("uint8", "int8"):
@@ -127,6 +139,17 @@ class QuantizedContext(Context):
         if scales.dtype.kind not in "fV" or not np.isfinite(number) or number <= 0:
             raise Refusal(f"its scale is {number:g}", "a scale must be finite and above 0")
         return Quant(number, int(zeros[0]) - (128 if kind == "uint8" else 0), kind)
+
+    def _kind(self, node: Node) -> str:
+        """The type of what a node without zero points stores or reads, as ONNX has it."""
+        if node.op == "QuantizeLinear":
+            numbers = self.file.onnx.TensorProto
+            wanted = node.attributes.get("output_dtype", 0) or numbers.UINT8
+            return numbers.DataType.Name(wanted).lower() if wanted in numbers.DataType.values() else str(wanted)
+        for value in (self.values.get(name) for name in node.inputs):
+            if isinstance(value, Value):
+                return self.quants[value.layer].kind if value.layer in self.quants else value.kind
+        return "uint8"
 
     def integers_of(self, node: Node, index: int, quant: Quant) -> Value:
         """An int8 or uint8 activation that the node reads with the scale and zero point ``quant``."""
@@ -259,45 +282,3 @@ def plain(value: Value) -> Value:
     if value.frame is not None:
         raise Refusal("reads what a Pad gives", "padding can be done by the Conv or pooling that follows it, only")
     return value
-
-
-def as_integers(values: Any, zeros: Any) -> NDArray[np.int8]:
-    """Weights as int8; ``values`` int8 with zero points 0, or uint8 with zero points 128. Raises Refusal."""
-    middle = {"int8": 0, "uint8": 128}.get(values.dtype.name)
-    if middle is None:
-        raise Refusal(f"its weights are {values.dtype}", "int8 and uint8 weights can be run")
-    zeros = np.asarray(zeros).reshape(-1)
-    wrong = zeros[zeros != middle]
-    if wrong.size:
-        raise Refusal(f"its weight zero point is {int(wrong[0])}, expected {middle} for {values.dtype} weights",
-                      "quantise weights symmetrically: WeightSymmetric=True in ONNX Runtime")  # fmt: skip
-    return values if middle == 0 else (values ^ np.uint8(128)).view(np.int8)
-
-
-def weight_scales(scale: Any, k: int) -> NDArray[np.float32]:
-    """float32 (k,): one scale per output channel, or one for all."""
-    scales = np.asarray(scale, np.float32).reshape(-1)
-    if scales.size not in (1, k):
-        raise Refusal(f"has {scales.size} weight scales for {k} output channels")
-    if not (np.isfinite(scales).all() and (scales > 0).all()):
-        raise Refusal("has a weight scale that is not finite and above 0")
-    return np.ascontiguousarray(np.broadcast_to(scales, (k,)))
-
-
-def int_bias(bias: Any, k: int, step: NDArray[np.float32]) -> NDArray[np.int32]:
-    """int32 (k,) in units of ``step`` (k,): from int32, or from real numbers, rounded. Raises Refusal."""
-    if bias is None:
-        return np.zeros(k, np.int32)
-    if isinstance(bias, Quantized):
-        scale = np.asarray(bias.scale, np.float32).reshape(-1)
-        same = bias.values.dtype == np.int32 and not np.any(bias.zero) and np.allclose(scale, step, rtol=1e-5)
-        bias = bias.values if same else bias.real
-    bias = np.asarray(bias)
-    if bias.size not in (1, k) or bias.dtype.kind not in "if":
-        raise Refusal(f"its bias is {bias.dtype} {list(bias.shape)}, expected {k} numbers")
-    bias = np.broadcast_to(bias.reshape(-1), (k,))
-    if bias.dtype.kind == "f":
-        bias = np.rint(bias.astype(np.float64) / step)
-    if not (np.abs(bias) < 2**31).all():
-        raise Refusal("its bias does not fit int32 in units of input scale times weight scale")
-    return bias.astype(np.int32)

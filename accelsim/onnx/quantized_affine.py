@@ -12,9 +12,10 @@ from accelsim.numerics import INT8_MAX, INT8_MIN
 from accelsim.onnx.affine import arithmetic, channelwise, constant_side, normalisation
 from accelsim.onnx.context import title
 from accelsim.onnx.problems import Refusal
-from accelsim.onnx.quantized import FREE, Limits, Pending, Quant, QuantizedContext, int_bias, plain
+from accelsim.onnx.quantized import FREE, Limits, Pending, Quant, QuantizedContext, plain
 from accelsim.onnx.quantized_layers import addition, looked_up
 from accelsim.onnx.quantized_registry import QuantizedRegistry
+from accelsim.onnx.quantized_weights import int_bias
 from accelsim.onnx.values import Node, Quantized, Value
 
 AFFINE = QuantizedRegistry()

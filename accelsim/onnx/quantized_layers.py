@@ -17,7 +17,8 @@ from accelsim.onnx.context import title
 from accelsim.onnx.float_weighted import check_alike
 from accelsim.onnx.float_windowed import joined
 from accelsim.onnx.problems import Refusal
-from accelsim.onnx.quantized import Limits, Pending, Quant, QuantizedContext, Table, int_bias, plain
+from accelsim.onnx.quantized import Limits, Pending, Quant, QuantizedContext, Table, plain
+from accelsim.onnx.quantized_weights import int_bias
 from accelsim.onnx.registry import Handler
 from accelsim.onnx.values import Node, Quantized, Value
 from accelsim.onnx.windows import Window, window

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from accelsim.numerics import INT8_MAX, INT8_MIN
 from accelsim.onnx.context import Context
 from accelsim.onnx.problems import Refusal, shown
-from accelsim.onnx.quantized import Limits, Pending, Quant, QuantizedContext, as_integers, weight_scales
+from accelsim.onnx.quantized import Limits, Pending, Quant, QuantizedContext
 from accelsim.onnx.quantized_layers import Weights, convolution, dense
+from accelsim.onnx.quantized_weights import as_integers, weight_scales
 from accelsim.onnx.registry import Registry
 from accelsim.onnx.values import Node, Quantized, Value
 
