@@ -38,8 +38,8 @@ class Result(Views):
     ``outputs`` holds every int8 output tensor by name, (batch, h, w, c), and, when the network ends in softmax,
     ``probabilities`` float32 (batch, classes), or (batch, h, w, c) where an image gives several pixels; empty for a
     timing-only run. An ONNX model's have its own names and layouts. ``trace`` is None at level ``functional``.
-    ``mismatch`` is the first difference from the golden model, None when there is none. A timing-only run that found its
-    program in the cache has it without constants; ``complete`` then compiles the whole one.
+    ``mismatch`` is the first difference from the golden model, None when there is none. A timing-only run that found
+    its program in the cache has it without constants; ``complete`` then compiles the whole one.
     """
 
     report: dict[str, Any]

@@ -31,7 +31,8 @@ def channels_first(name: str, weights: NDArray[np.float32]) -> NDArray[np.float3
 
 def build() -> onnx.ModelProto:
     """The model, opset 13."""
-    weights = np.load(HERE / "lenet.npz")
+    with np.load(HERE / "lenet.npz") as stored:
+        weights = dict(stored)
     tensors: list[Any] = []
     nodes: list[Any] = []
     value = "image"

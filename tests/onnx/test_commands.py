@@ -76,8 +76,8 @@ def test_run_command(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert report["bit_exact"] is True
     assert report["options"]["batch"] == 2
-    saved = np.load(tmp_path / "out" / "outputs.npz")
-    assert saved["transpose3"].shape == (2, 4, 3, 5)
+    with np.load(tmp_path / "out" / "outputs.npz") as saved:
+        assert saved["transpose3"].shape == (2, 4, 3, 5)
 
 
 def test_random_calibration_is_said_to_be_random(tmp_path: Path) -> None:
