@@ -44,11 +44,9 @@ def quantize(context: QuantizedContext, node: Node) -> None:
     known = context.quants.get(value.layer)
     if known is None:
         context.store(value.layer, context.shapes[value.layer], quant)
-    elif (known.scale, known.zero) != (quant.scale, quant.zero):
+    elif known != quant:  # also where only the type differs: whoever reads the first needs its type
         value = context.table(node, context.plain(node), quant, lambda real: real)
-    else:
-        context.quants[value.layer] = replace(known, kind=quant.kind)
-    context.give(node, replace(value, real=False))
+    context.give(node, quant.padded(value, real=False))
 
 
 @operator("of activations: one scale; of constants: one for each output channel", "DequantizeLinear")
@@ -65,13 +63,14 @@ def dequantize(context: QuantizedContext, node: Node) -> None:
         scale, zero = (array.reshape(-1) if scale.size > 1 else array.reshape(-1)[0] for array in (scale, zero))
         context.give(node, Quantized(found, scale, zero, axis % max(found.ndim, 1)))
         return
-    value = context.viewed(node)
-    if value.host:
-        context.give(node, value)
+    if isinstance(found, Value) and found.host:
+        context.give(node, found)
         return
+    value = context.value(node)
     if value.real:
         raise Refusal(f"its input {shown(node.inputs[0])!r} is float")
-    context.give(node, replace(context.as_quantized(value, context.quant(node, 1, 2)), real=True))
+    quant = context.quant(node, 1, 2)
+    context.give(node, quant.padded(context.as_quantized(value, quant), real=True))
 
 
 def function_of(node: Node) -> Function:

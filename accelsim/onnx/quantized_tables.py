@@ -58,7 +58,8 @@ def gather(context: Context, node: Node) -> None:
     # What its integers stand for is said by whoever reads them.
     context.qlayers.append(layer)
     context.rows.append((name, "lut", name))
-    context.give(node, replace(index.value, layer=name, stored={index.value.layout.hwc: name}, real=False))
+    stored = {index.value.layout.hwc: name}
+    context.give(node, replace(index.value, layer=name, stored=stored, real=False, kind=entries.dtype.name))
 
 
 def limited(context: QuantizedContext, node: Node, value: Value, limits: Limits) -> Value | None:
