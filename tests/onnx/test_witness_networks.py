@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from accelsim.bundled import resolve
 from accelsim.networks import open_network
 from accelsim.nn import golden
 from accelsim.nn.graph import QConcat, QReshape, QSoftmax
+from accelsim.nn.loader import load_network
 from accelsim.nn.ranges import METHODS
 from accelsim.nn.scales import quantize_values
 from tests.onnx.models import NETWORKS, save
@@ -44,6 +46,22 @@ def test_every_layer_of_known_networks(name: str, tmp_path: Path, capsys: pytest
         with capsys.disabled():
             print(f"\n{name}, {method}: {equal:,} of {total:,} values equal ({len(graph.layers)} layers)")
         assert equal / total >= 0.9999
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["alexnet_nolrn", "resnet18", "mobilenet_v2", "squeezenet", "transformer_block"])
+def test_bundled_networks_of_full_size(name: str) -> None:
+    network = load_network(resolve(name, "workloads"))
+    graph = network.quantize()
+    inputs = {key: quantize_values(values, graph.tensors[key]) for key, values in network.feeds(1).items()}
+    mine, theirs = golden.run(graph, inputs), outputs(graph, inputs)
+    equal, total = 0, 0
+    for layer in graph.layers:
+        if not isinstance(layer, QSoftmax | QReshape):
+            difference = np.abs(mine[layer.output].astype(int) - theirs[layer.output])
+            assert difference.max() <= 2, layer.name
+            equal, total = equal + np.count_nonzero(difference == 0), total + difference.size
+    assert equal / total >= 0.9999
 
 
 @pytest.mark.parametrize("name", ["squeezenet", "inception"])
