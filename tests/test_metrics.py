@@ -22,7 +22,7 @@ NETWORKS = ("lenet", "lenet_tanh")
 MACHINES = ("tiny", "edge", "mid", "gemmini", "vta_like", "tpu_v1")
 LARGE = (
     ("alexnet", "edge"), ("alexnet", "mid"), ("resnet18", "edge"), ("resnet18", "vta_like"), ("mobilenet_v2", "edge"),
-    ("squeezenet", "edge"), ("googlenet_block", "edge"), ("googlenet_block", "mid"),
+    ("squeezenet", "edge"), ("squeezenet", "vta_like"), ("googlenet_block", "edge"), ("googlenet_block", "mid"),
 )  # fmt: skip
 CASES = [
     *((network, machine) for network in NETWORKS for machine in MACHINES),

@@ -141,3 +141,37 @@ def test_a_saved_program_takes_its_inputs_by_name(net: str) -> None:
     expected = runner.run(net, arch="tiny", input=given).outputs
     for name, values in expected.items():
         np.testing.assert_array_equal(np.load(f"values/{name}.npy"), values)
+
+
+BRANCHES = """\
+schema: 1
+input: {name: image, shape: [8, 8, 4]}
+outputs: [join, twice, fc]
+layers:
+  - {name: left, kind: conv, channels: 6, kernel: 1, activation: relu, input: image}
+  - {name: reduce, kind: conv, channels: 3, kernel: 1, activation: relu6, input: image}
+  - {name: right, kind: conv, channels: 5, kernel: 3, padding: 1, activation: hard_swish, input: reduce}
+  - {name: join, kind: concat, inputs: [left, right]}
+  - {name: grouped, kind: conv, channels: 22, kernel: 3, padding: 1, groups: 11, input: join}
+  - {name: twice, kind: concat, inputs: [grouped, image, grouped]}
+  - {name: pool, kind: maxpool, kernel: 3, stride: 2, padding: [0, 1, 1, 0], input: join}
+  - {name: vector, kind: flatten, input: pool}
+  - {name: fc, kind: fc, channels: 10}
+"""
+
+
+@pytest.mark.parametrize("machine", ["tiny", "edge"])
+def test_branches_come_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
+    """A concatenation that is made where it lies has no cycles and names its host; one with copies has its own."""
+    monkeypatch.chdir(tmp_path)
+    Path("net.yaml").write_text(BRANCHES, encoding="utf-8")
+    result = runner.run("net.yaml", arch=machine, batch=2)
+    assert result.report["bit_exact"] is True
+    rows = {row["name"]: row for row in result.rows}
+    assert {name: values.shape for name, values in result.outputs.items()} == {
+        "join": (2, 8, 8, 11), "twice": (2, 8, 8, 48), "fc": (2, 1, 1, 10),
+    }  # fmt: skip
+    assert (rows["join"]["host"], rows["join"]["cycles"], rows["join"]["bound_cycles"]) == ("right", 0, 0)
+    assert rows["twice"]["host"] is None
+    assert rows["twice"]["cycles"] > 0
+    assert rows["twice"]["bound_cycles"] == -(-2 * 64 * (22 + 4 + 48) // {"tiny": 4, "edge": 8}[machine])

@@ -19,7 +19,7 @@ from accelsim.compiler.ops import AddOp, DepthwiseOp, Lowered, LrnOp
 from accelsim.compiler.plan import ChainPlan, Plan
 from accelsim.compiler.search import Found
 from accelsim.compiler.stream import View
-from accelsim.nn.graph import QGraph
+from accelsim.nn.graph import QConv, QGraph, QLayer, QPool
 
 MANY = 100
 """Plans of a chain among which any one is taken."""
@@ -47,7 +47,7 @@ class Watch:
             used |= set(_of_plan(chain, plan.plans[chain.ops[0].name]))
             if plan.plans[chain.ops[0].name].packing is None:
                 used |= set(_of_vector(chain, plan.plans[chain.ops[0].name]))
-        used |= set(_of_parts(self.lowered, self.found))
+        used |= set(_of_parts(self.lowered, self.found)) | {name for layer in graph.layers for name in _of_layer(layer)}
         self.seen.update(used)
 
 
@@ -106,6 +106,23 @@ def _of_chain(chain: Chain, plan: ChainPlan, lowered: Lowered, arch: Arch):
         yield "ring" if rows < lowered.tensors[tensor].shape[0] else "held whole"
     if chain.batched and not chain.ops[0].batched:
         yield "image layer over the batch"
+
+
+def _of_layer(layer: QLayer):
+    """What windows of a layer are like."""
+    if not isinstance(layer, QConv | QPool):
+        return
+    sort = "convolution" if isinstance(layer, QConv) else "pooling"
+    kernel = layer.weights.shape[1:3] if isinstance(layer, QConv) else layer.kernel
+    top, bottom, left, right = layer.pads
+    if top != bottom or left != right:
+        yield f"{sort} with unequal padding"
+    if layer.stride[0] > kernel[0] or layer.stride[1] > kernel[1]:
+        yield f"{sort} that skips pixels"
+    if isinstance(layer, QConv) and max(layer.dilation) > 1 and max(kernel) > 1:
+        yield "dilation"
+    if layer.kind == "avgpool" and any(layer.pads):
+        yield "padding counted" if isinstance(layer, QPool) and layer.count_include_pad else "padding not counted"
 
 
 def _of_parts(lowered: Lowered, found: Found):

@@ -46,7 +46,9 @@ THEMES = {
         (
             "conv", "depthwise", "maxpool", "avgpool", "lut", "add", "lrn", "gemm", "fc", "flatten", "several inputs",
             "several outputs", "spilled", "strips in", "strips out", "columns cut", "lrn leads", "add leads",
-            "image layer over the batch",
+            "image layer over the batch", "convolution with unequal padding", "pooling with unequal padding",
+            "convolution that skips pixels", "pooling that skips pixels", "padding counted", "padding not counted",
+            "dilation",
         ),
     ),
     "convolutions": Theme(
