@@ -3,12 +3,13 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime
 STAMP := $(VENV)/.installed
 BROWSER := $(VENV)/.browser
 
 .PHONY: run test lint types bench docs clean
 
-run: $(STAMP)
+run: $(RUNTIME)
 	$(BIN)/accelsim run lenet.yaml
 
 # One BLAS thread each: two test processes already use both cores, and threads would only wait for each other.
@@ -30,9 +31,13 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/alexnet.py
 	$(BIN)/python benchmarks/scalesim_peer.py
 
-# Installed anew only when the metadata changed.
-$(STAMP): pyproject.toml
+# Installed anew only when the metadata changed: what accelsim needs, and what its tests need.
+$(RUNTIME): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $(RUNTIME)
+
+$(STAMP): $(RUNTIME)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $(STAMP)
 
