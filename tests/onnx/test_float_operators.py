@@ -50,6 +50,13 @@ def with_constant(op: str, shape: tuple[int, ...], *, first: bool = False) -> Ca
     return build
 
 
+def stored(b: Builder) -> str:
+    """Weights behind a DequantizeLinear, in a model whose activations are float."""
+    w = b.weight(b.rng.integers(-127, 128, (3, 4, 3, 3)).astype(np.int8))
+    scales, zeros = b.weight(b.rng.uniform(0.01, 0.02, 3).astype(np.float32)), b.weight(np.zeros(3, np.int8))
+    return b.node("DequantizeLinear", w, scales, zeros, axis=0)
+
+
 def shared(b: Builder) -> str:
     y = b.conv("x", 5, 4, 1, 1)
     return b.node("Add", batch_norm(b, y, 5), y)
@@ -207,6 +214,7 @@ CASES: dict[str, Callable[[Builder], str]] = {
     "weights of double size": lambda b: b.node(
         "Conv", "x", b.node("Cast", b.weight(b.rng.normal(size=(3, 4, 3, 3))), to=1)
     ),
+    "weights stored as integers": lambda b: b.node("Conv", "x", stored(b)),
     "constant of shape": lambda b: b.node(
         "Add", "x", b.node("Add", b.node("ConstantOfShape", b.weight(np.array([4, 1, 1]))), b.normal(4, 1, 1))
     ),

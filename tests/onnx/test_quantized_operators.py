@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from accelsim.errors import ConfigErrors
 from accelsim.nn import golden
 from accelsim.nn.scales import dequantize, quantize_values
 from accelsim.onnx import load_onnx
@@ -178,6 +179,34 @@ def test_the_same_bits(name: str, kind: str, tmp_path: Path) -> None:
 def test_within_one_unit(name: str, kind: str, tmp_path: Path) -> None:
     b = Quantizer(IMAGE, kind)
     check_quantized(b.save(tmp_path / "m.onnx", b.real(NEAR[name](b))), steps=1)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8"])
+def test_padding_of_integers(kind: str, tmp_path: Path) -> None:
+    """A Pad with the zero point is padding with 0."""
+    b = Quantizer(IMAGE, kind)
+    x = b.same("Pad", b.x, b.weight(np.array([0, 0, 1, 0, 0, 0, 2, 1])), b.scales[b.x][1])
+    y = b.operator(
+        "QLinearConv", 0.05, -7, x, *b.scales[x], *b.integers(6, 4, 3, 3, channels=6), "y", pads=[0, 1, 0, 0]
+    )
+    check_quantized(b.save(tmp_path / "m.onnx", b.real(y)))
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8"])
+def test_sequences(kind: str, tmp_path: Path) -> None:
+    """1-D convolution and pooling, (n, c, w); products of the rows of (n, m, c)."""
+    b = Quantizer(("N", 4, 9), kind)
+    y = b.operator("QLinearConv", 0.05, -7, b.x, *b.scales[b.x], *b.integers(6, 4, 3), "y", b.bias(6), pads=[1, 0])
+    y = b.same("MaxPool", y, kernel_shape=[2], strides=[2])
+    y = b.operator("QLinearMatMul", 0.1, 3, y, *b.scales[y], *b.integers(4, 5), "y")
+    with pytest.raises(ConfigErrors, match="would have to move data"):
+        load_onnx(b.save(tmp_path / "m.onnx", b.real(y)))
+    b = Quantizer(("N", 4, 9), kind)
+    y = b.operator("QLinearMatMul", 0.1, 3, b.x, *b.scales[b.x], *b.integers(9, 5, channels=5), "y")
+    check_quantized(b.save(tmp_path / "m.onnx", b.real(y)))
+    b = Quantizer(("N", 4, 9), kind)
+    y = b.operator("QLinearConv", 0.05, -7, b.x, *b.scales[b.x], *b.integers(6, 4, 3), "y", b.bias(6), pads=[1, 0])
+    check_quantized(b.save(tmp_path / "m.onnx", b.real(b.same("MaxPool", y, kernel_shape=[2], strides=[2]))))
 
 
 def test_unsigned_weights_with_the_middle_as_zero(tmp_path: Path) -> None:
