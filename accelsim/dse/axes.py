@@ -38,12 +38,18 @@ class Axes:
             self._say(("points",), "belongs to the strategy list", "use axes", key=True)
         found = [
             Axis((key,), tuple((value,) for value in self._values(("axes", key), key, entry)))
-            for key, entry in (self.get("axes") or {}).items()
+            for key, entry in self._entries("axes")
             if self._claim(("axes", key), key)
         ]
         for place, group in enumerate(self.get("linked") or []):
             found += self._linked(place, group)
         return tuple(axis for axis in found if axis.values)
+
+    def _entries(self, part: str) -> list[tuple[str, Any]]:
+        """What stands in a part, also where one of its entries is wrong: the others are looked at all the same."""
+        entries = (self.document.data or {}).get(part)
+        items = entries.items() if isinstance(entries, dict) else ()
+        return [(key, entry) for key, entry in items if isinstance(key, str)]
 
     def _fixed(self) -> None:
         fixed = self.get("set")

@@ -84,6 +84,14 @@ def test_mistakes_between_keys(change: dict[str, Any], problem: str) -> None:
         sweep_of(**change)
 
 
+def test_an_axis_of_the_wrong_form_hides_no_mistake_of_another() -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        sweep_of(axes={"array.row": [4], "array.cols": [], "ub.size": 7, 5: [1]})
+    found = "\n".join(str(error) for error in caught.value.errors)
+    for part in ("axes.array.row: unknown key", "axes.array.cols: must have", "axes.ub.size: ", "a key must be text"):
+        assert part in found
+
+
 def test_mistakes_in_the_machine_and_in_workloads_are_among_them(tmp_path: Path) -> None:
     (tmp_path / "net.yaml").write_text("schema: 1\nlayers: []\n", encoding="utf-8")
     (tmp_path / "box.yaml").write_text("schema: 1\narray: {rows: 0}\n", encoding="utf-8")
