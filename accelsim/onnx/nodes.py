@@ -11,7 +11,7 @@ import numpy as np
 from accelsim.onnx.files import ModelFile
 from accelsim.onnx.library import computed
 from accelsim.onnx.problems import Refusal, shown
-from accelsim.onnx.values import Node
+from accelsim.onnx.values import Node, Quantized
 
 
 def read_nodes(file: ModelFile) -> list[Node]:
@@ -94,10 +94,25 @@ def constant_value(file: ModelFile, node: Node) -> Any:
     raise Refusal("holds no numbers", "texts and sparse tensors cannot be used")
 
 
+def stored_weights(node: Node, inputs: list[Any]) -> Quantized:
+    """The constant behind a DequantizeLinear: integers, scale, and perhaps zero point. Raises Refusal."""
+    values, scale = inputs[:2]
+    zero = inputs[2] if len(inputs) > 2 else np.zeros((), values.dtype)
+    axis = int(node.attributes.get("axis", 1))
+    if scale.ndim > 1 or zero.size not in (1, scale.size) or node.attributes.get("block_size", 0):
+        raise Refusal("has scales for blocks of weights", "one scale, or one for each output channel, can be run")
+    if scale.size > 1 and not (-values.ndim <= axis < values.ndim and values.shape[axis] == scale.size):
+        raise Refusal(f"has {scale.size} scales, which do not fit axis {axis} of {list(values.shape)}")
+    scale, zero = (array.reshape(-1) if scale.size > 1 else array.reshape(-1)[0] for array in (scale, zero))
+    return Quantized(values, scale, zero, axis % max(values.ndim, 1))
+
+
 def folded(file: ModelFile, node: Node, inputs: list[Any]) -> list[Any]:
     """The outputs of a node on known arrays. Raises Refusal when the library cannot compute them."""
     if node.op == "Constant":
         return [constant_value(file, node)]
+    if node.op == "DequantizeLinear" and not node.attributes.get("block_size", 0):
+        return [stored_weights(node, inputs).real]
     try:
         found = computed(file.onnx, node.proto, inputs, file.opsets)
     except MemoryError:

@@ -13,6 +13,7 @@ from accelsim.numerics import INT8_MAX, INT8_MIN
 from accelsim.onnx.context import title
 from accelsim.onnx.float_pointwise import limits as clip_limits
 from accelsim.onnx.float_windowed import check_softmax, counts_padding, left, pool_window, reduced, whole
+from accelsim.onnx.nodes import stored_weights
 from accelsim.onnx.problems import Refusal, shown
 from accelsim.onnx.quantized import VALUES, Limits, Pending, Quant, QuantizedContext, plain
 from accelsim.onnx.quantized_affine import AFFINE
@@ -21,7 +22,7 @@ from accelsim.onnx.quantized_products import PRODUCTS
 from accelsim.onnx.quantized_registry import QuantizedRegistry
 from accelsim.onnx.quantized_tables import TABLES, limited
 from accelsim.onnx.registry import Operator
-from accelsim.onnx.values import Node, Quantized, Value
+from accelsim.onnx.values import Node, Value
 from accelsim.onnx.views import VIEWS
 
 _OPERATORS = QuantizedRegistry()
@@ -53,15 +54,8 @@ def quantize(context: QuantizedContext, node: Node) -> None:
 def dequantize(context: QuantizedContext, node: Node) -> None:
     found = context.known(node.inputs[0])
     if isinstance(found, np.ndarray):
-        scale = context.constant(node, 1, "scale")
-        zero = context.constant(node, 2, "zero point") if node.given(2) else np.zeros((), found.dtype)
-        axis = int(node.attributes.get("axis", 1))
-        if scale.ndim > 1 or zero.size not in (1, scale.size) or node.attributes.get("block_size", 0):
-            raise Refusal("has scales for blocks of weights", "one scale, or one for each output channel, can be run")
-        if scale.size > 1 and not (-found.ndim <= axis < found.ndim and found.shape[axis] == scale.size):
-            raise Refusal(f"has {scale.size} scales, which do not fit axis {axis} of {list(found.shape)}")
-        scale, zero = (array.reshape(-1) if scale.size > 1 else array.reshape(-1)[0] for array in (scale, zero))
-        context.give(node, Quantized(found, scale, zero, axis % max(found.ndim, 1)))
+        given = [context.constant(node, index, "scale and zero point") for index in (1, 2) if node.given(index)]
+        context.give(node, stored_weights(node, [found, *given]))
         return
     if isinstance(found, Value) and found.host:
         context.give(node, found)
