@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from accelsim.errors import GraphError
 from accelsim.nn import golden
 from accelsim.nn.graph import QConv, QGraph, Tensor
+from tests.drawn import WEIGHT_MODES, random_weights
 from tests.oracles import nn as oracle
-from tests.strategies import WEIGHT_MODES, inputs_for, network_cases, random_weights, wide_cases
+from tests.strategies import inputs_for, network_cases, wide_cases
 
 seeds = st.integers(0, 2**32 - 1)
 
