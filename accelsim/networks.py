@@ -96,7 +96,8 @@ def _ports(model: OnnxModel) -> dict[str, Port]:
         scale, zero = model.integers.get(name, (None, 0))
         ports[name] = Port(name=own, layout=model.layouts[name], scale=scale, zero=zero)
     for own, name in model.outputs:
-        ports[name] = Port(name=own, layout=model.layouts[name])
+        first = ports.get(name)
+        ports[name] = replace(first, also=(*first.also, own)) if first else Port(name=own, layout=model.layouts[name])
         logits = _softmax_input(model.graph or model.qgraph, name)
         if logits:
             ports.setdefault(logits, Port(name=logits, layout=model.layouts[name]))

@@ -93,13 +93,15 @@ class Layout:
 class Port:
     """An input or output of a model in another format: its name and layout there.
 
-    An input of integers has their ``scale`` and ``zero``: the real value is ``scale * (x - zero)``.
+    An input of integers has their ``scale`` and ``zero``: the real value is ``scale * (x - zero)``. ``also`` are other
+    names under which a model gives the same output.
     """
 
     name: str
     layout: Layout
     scale: np.float32 | None = None
     zero: int = 0
+    also: tuple[str, ...] = ()
 
     def real(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, *shape) as the model has it -> real values, (n, h, w, c)."""
@@ -127,8 +129,9 @@ def from_model(
 
 def to_model(outputs: Mapping[str, NDArray[Any]], ports: Mapping[str, Port]) -> dict[str, NDArray[Any]]:
     """accelsim's outputs by the names and in the layouts of the model; others as they are."""
-    found = {}
+    found: dict[str, NDArray[Any]] = {}
     for name, array in outputs.items():
         port = ports.get(name)
-        found[port.name if port else name] = port.layout.from_nhwc(array) if port else array
+        own = port.layout.from_nhwc(array) if port else array
+        found |= dict.fromkeys((port.name, *port.also) if port else (name,), own)
     return found

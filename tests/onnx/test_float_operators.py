@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
+import accelsim
 from accelsim.errors import ConfigError, ConfigErrors
 from tests.onnx.builders import Builder
 from tests.onnx.running import check_float
@@ -335,3 +337,31 @@ def test_any_window(data: st.DataObject, tmp_path: Path) -> None:
         check_float(b.save(tmp_path / "m.onnx", y))
     except ConfigErrors as error:
         assert "real pixel" in str(error) or "wider than the kernel" in str(error), str(error)
+
+
+def test_several_outputs_and_inputs(tmp_path: Path) -> None:
+    """A convolution that is an output itself keeps its values: what follows is not folded into it."""
+    b = Builder(("N", 3, 6, 5))
+    b.inputs.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", 4, 6, 5]))
+    y = b.conv("x", 4, 3, 3, 3, pads=[1, 1, 1, 1])
+    norm = batch_norm(b, y, 4)
+    one = b.node("Mul", norm, b.weight(np.ones((4, 1, 1), np.float32)))
+    last = b.node("Flatten", b.node("Add", one, "z"))
+    model = check_float(b.save(tmp_path / "m.onnx", y, norm, one, last))
+    assert [name for name, _ in model.inputs] == ["x", "z"]
+    assert [name for name, _ in model.outputs] == [y, norm, one, last]
+    result = accelsim.run(tmp_path / "m.onnx", arch="tiny", batch=2)
+    assert result.report["bit_exact"]
+    assert set(result.outputs) == {y, norm, one, last}
+    assert result.outputs[last].shape == (2, 120)
+    assert result.outputs[y].shape == (2, 4, 6, 5)
+
+
+def test_a_softmax_beside_another_output(tmp_path: Path) -> None:
+    b = Builder(("N", 3, 6, 5))
+    y = b.node("Relu", b.conv("x", 4, 3, 3, 3))
+    p = b.node("Softmax", b.node("Gemm", b.node("Flatten", y), b.normal(48, 5, scale=0.2)))
+    check_float(b.save(tmp_path / "m.onnx", p, y))
+    result = accelsim.run(tmp_path / "m.onnx", arch="tiny")
+    assert result.outputs["probabilities"].shape == (1, 5)
+    assert result.outputs[y].shape == (1, 4, 4, 3)
