@@ -24,6 +24,7 @@ from accelsim.machine_file import dump_arch, load_arch
 from accelsim.nn.dataset import read_arrays
 from accelsim.perfetto import trace_bytes, trace_text
 from accelsim.report import TABLE_HEADER, table
+from accelsim.report_reader import read_report
 from accelsim.trace import Trace
 from accelsim.views import Views
 
@@ -168,20 +169,6 @@ def _move_files(source: Path, target: Path) -> None:
             os.replace(source / name, target / name)
         else:
             (target / name).unlink(missing_ok=True)
-
-
-def read_report(path: Path) -> dict[str, Any]:
-    """A report that was saved as JSON. Raises ConfigError."""
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(str(path), "", f"the file cannot be read: {error.strerror or error}") from None
-    except ValueError:  # not UTF-8, or not JSON
-        raise ConfigError(str(path), "", "is not a complete report of accelsim") from None
-    keys = ("options", "totals", "layers", "units", "arch_hash", "program_hash")
-    if not isinstance(report, dict) or report.get("schema") != 1 or not all(key in report for key in keys):
-        raise ConfigError(str(path), "", "is not a complete report of accelsim")
-    return report
 
 
 def _write_bytes(path: Path, data: bytes) -> None:

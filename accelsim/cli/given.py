@@ -15,7 +15,8 @@ _HOW = "write one with `accelsim run WORKLOAD --out DIR`"
 
 def load_report(path: str) -> dict[str, Any]:
     """The report of a result. Raises ConfigError."""
-    from accelsim.result import REPORT, read_report
+    from accelsim.report_reader import read_report
+    from accelsim.result import REPORT
 
     _check_there(path)
     return read_report(Path(path) / REPORT if Path(path).is_dir() else Path(path))
