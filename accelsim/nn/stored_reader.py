@@ -54,6 +54,8 @@ def read_stored(document: Document) -> Stored:
     shape = graph.tensors[graph.output].shape if graph.output in graph.tensors else None
     inputs = [(name, graph.tensors[name].shape) for name in graph.inputs if name in graph.tensors]
     dataset = read_labelled(mistakes.report, file.dataset, path.parent, inputs, shape) if file.dataset else None
+    if file.classes and shape is not None and len(file.classes) != shape[2]:
+        mistakes.report(("classes",), f"{len(file.classes)} names for {shape[2]} outputs")
     mistakes.finish()
     places = {entry.name: document.located(("tensors", i)) for i, entry in enumerate(file.tensors)}
     places |= {row.name: document.located(("rows", i)) for i, row in enumerate(file.rows)}

@@ -135,6 +135,7 @@ def test_objects_are_never_unpickled(tmp_path):
         (('{"name": "sm", "kind": "softmax", "input": "fc"}', '{"name": "sm", "kind": "softmax", "input": "fl"}'), "layers[14].input: softmax reads the last of `outputs` (fc)"),
         (('"layer": "fc"', '"layer": "fd"'), "rows[13].layer: no layer 'fd' (allowed: c1"),
         (('"name": "dw", "kind": "depthwise", "input": "c1"', '"name": "c1", "kind": "depthwise", "input": "c1"'), "layers[1].name: the name 'c1' is taken"),
+        (('seed: 4', 'seed: 4\nclasses: ["a", "b"]'), "classes: 2 names for "),
         (('seed: 4', 'seed: 4\nsead: 5'), "sead: unknown key (did you mean 'seed'?"),
     ],
 )  # fmt: skip
