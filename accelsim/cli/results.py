@@ -65,18 +65,18 @@ def results(
     elif rows is not None:
         print_rows(result, rows, objectives)
     elif csv_file is None and json_file is None:
-        print_summary(result, store)
+        print_summary(result, store, objectives)
 
 
-def print_summary(result: SweepResult, store: str) -> None:
+def print_summary(result: SweepResult, store: str, objectives: Sequence[str] = ()) -> None:
     """How many points there are, and the front."""
+    front = result.pareto(objectives or None)
     counts = ", ".join(f"{result.count(status):,} {status}" for status in ("ok", "infeasible", "failed"))
     click.echo(f"{result.name}: {len(result.rows):,} points, {counts}; {store}")
-    front = result.pareto()
     if front:
-        by = " and ".join(f"{objective.word} {objective.name}" for objective in result.objectives)
+        by = " and ".join(objectives or (f"{objective.word} {objective.name}" for objective in result.objectives))
         click.echo(f"best by {by}: {len(front):,} points no other one beats")
-        print_rows(result, front[:_SHOWN], ())
+        print_rows(result, front[:_SHOWN], objectives)
         if len(front) > _SHOWN:
             click.echo(f"{len(front) - _SHOWN:,} more: accelsim results {store} --pareto")
     wrong = [row for row in result.rows if row["status"] == "failed"]

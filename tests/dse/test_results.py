@@ -112,6 +112,10 @@ def test_commands(store: Path, tmp_path: Path) -> None:
     assert best["counts"] == {"ok": 5, "infeasible": 1, "failed": 0}
     assert "5 ok, 1 infeasible, 0 failed" in table(store)
     assert "energy_pj" in table(store, "--pareto")
+    other = table(store, "--objective", "max cycles")  # also of the summary
+    assert ("best by max cycles: 1 points" in other, "energy_pj" in other) == (True, False)
+    unknown = accelsim("results", str(store), "--objective", "cycels")
+    assert (unknown.exit_code, unknown.stdout) == (2, "")
     assert "share %" in table(store, "--sensitivity")
     assert table(store, "--failures").count("infeasible: array.rows * dram.bytes_per_cycle < 64") == 1
     assert accelsim("results", str(store), "--pareto", "--top", "1").exit_code == 2
