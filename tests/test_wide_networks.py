@@ -87,7 +87,8 @@ def test_wrong_inputs_are_named(net: str, change: dict, text: str) -> None:
 
 
 def test_one_array_is_not_enough(net: str) -> None:
-    text = "the network has 3 inputs and needs an array for each (in Python, a dictionary by name: a, b, product.in)"
+    hint = "NAME=X.npy; in Python, a dictionary by name: a, b, product.in"
+    text = f"the network has 3 inputs and needs an array for each ({hint})"
     with pytest.raises(ConfigError) as caught:
         runner.run(net, arch="tiny", input=feeds(1)["a"])
     assert str(caught.value) == f"input: {text}"

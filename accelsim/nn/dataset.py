@@ -105,7 +105,7 @@ def given_feeds(
     if not isinstance(given, Mapping):
         if len(names) > 1:
             problem = f"the network has {len(names)} inputs and needs an array for each"
-            raise ConfigError(where, "", problem, f"in Python, a dictionary by name: {known}")
+            raise ConfigError(where, "", problem, f"NAME=X.npy; in Python, a dictionary by name: {known}")
         return {names[0]: given_images(given, inputs[0][1], batch, where)}
     for name in given:
         if name not in names:
