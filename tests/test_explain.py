@@ -83,10 +83,10 @@ def test_what_cannot_be_run_has_its_reason() -> None:
     def run(machine: Any) -> dict[str, Any]:
         return accelsim.run("lenet", arch=machine, timing_only=True).report
 
-    changes = [Change(name="no UB", settings={"ub.size": 64}), Change(name="odd", settings={"wgt.size": 6})]
+    changes = [Change(name="no UB", settings={"ub.size": 16}), Change(name="odd", settings={"wgt.size": 6})]
     effects = try_changes(arch, changes, run)
     assert [effect.cycles for effect in effects] == [None, None]
-    assert "the machine has 64" in effects[0].reason
+    assert "the machine has 16" in effects[0].reason
     assert "wgt.size" in effects[1].reason
     told = Explanation(report=run(arch), effects=effects, choices={})
     assert told.best() is None
