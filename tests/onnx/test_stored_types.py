@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,11 +19,11 @@ Build = Callable[[Builder], str]
 
 def numbers(b: Builder, scale: float, zero: int | None = None, kind: str = "int8") -> list[str]:
     """A scale, and a zero point unless it is left out."""
-    names = [b.weight(np.float32(scale))]
+    names = [b.weight(np.array(scale, np.float32))]
     return names if zero is None else [*names, b.weight(np.array(zero, kind))]
 
 
-def conv(b: Builder, x: str, *result: str, **keys: int) -> str:
+def conv(b: Builder, x: str, *result: str, **keys: Any) -> str:
     """A convolution of real values, stored with the scale ``result``."""
     w = b.weight(b.rng.integers(-127, 128, (4, 3, 3, 3)).astype(np.int8))
     taps = b.node("DequantizeLinear", w, *numbers(b, 0.01))
@@ -31,9 +32,9 @@ def conv(b: Builder, x: str, *result: str, **keys: int) -> str:
 
 def output_dtype(b: Builder) -> str:
     """No zero points: int8 because QuantizeLinear says so."""
-    scale, keys = numbers(b, 0.03), {"output_dtype": TensorProto.INT8}
-    stored = b.node("QuantizeLinear", "x", *scale, **keys)
-    return conv(b, b.node("DequantizeLinear", stored, *scale), *numbers(b, 0.1), **keys)
+    scale = numbers(b, 0.03)
+    stored = b.node("QuantizeLinear", "x", *scale, output_dtype=TensorProto.INT8)
+    return conv(b, b.node("DequantizeLinear", stored, *scale), *numbers(b, 0.1), output_dtype=TensorProto.INT8)
 
 
 def without_zero(b: Builder) -> str:
@@ -78,7 +79,7 @@ def read_as_both(b: Builder) -> str:
     """The uint8 input is clipped, in its own integers, after it was made int8."""
     unsigned = numbers(b, 0.03, 128, "uint8")
     first = retyped(b)
-    clipped = b.node("Clip", "x", b.weight(np.uint8(100)), b.weight(np.uint8(150)))
+    clipped = b.node("Clip", "x", b.weight(np.array(100, np.uint8)), b.weight(np.array(150, np.uint8)))
     scale = numbers(b, 0.1, 0)
     second = conv(b, b.node("DequantizeLinear", clipped, *unsigned), *scale)
     both = [b.node("DequantizeLinear", stored, *scale) for stored in (first, second)]
