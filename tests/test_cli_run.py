@@ -15,6 +15,7 @@ from accelsim.cli.tables import print_styled
 from accelsim.errors import ConfigError
 from accelsim.isa.program import load_program, program_hash
 from accelsim.machine_file import load_arch
+from accelsim.result import Result
 from tests.command_line import PROGRAM, accelsim, written
 
 WORKLOAD = """\
@@ -285,3 +286,32 @@ def test_progress_is_for_people_only(monkeypatch: pytest.MonkeyPatch, capsys: py
     with progress("working ..."):
         pass
     assert capsys.readouterr().err == "working ...\r" + " " * 11 + "\r"
+
+
+TWO_INPUTS = """\
+schema: 1
+inputs: [{name: a, shape: [4, 4, 3]}, {name: b, shape: [4, 4, 3]}]
+layers: [{name: sum, kind: add, inputs: [a, b]}]
+"""
+
+
+def test_run_takes_an_array_for_each_of_several_inputs() -> None:
+    Path("two.yaml").write_text(TWO_INPUTS, encoding="utf-8")
+    values = np.random.default_rng(3).uniform(-1, 1, (2, 2, 4, 4, 3)).astype(np.float32)
+    np.save("a.npy", values[0])
+    np.save("b.npy", values[1])
+    command = ("run", "two", "--arch", "tiny")
+    given = accelsim(*command, "--input", "a=a.npy", "--input", "b=b.npy", "--out", "r")
+    assert given.exit_code == 0, given.output
+    wanted = runner.run("two.yaml", arch="tiny", input={"a": values[0], "b": values[1]})
+    assert np.array_equal(Result.load("r").outputs["sum"], wanted.outputs["sum"])
+    for inputs, problem in (
+        (["a.npy"], "--input a.npy: the network has 2 inputs and needs an array for each"),
+        (["a=a.npy"], "--input b: has no values"),
+        (["a=a.npy", "a=b.npy"], "--input a=b.npy: images are given twice"),
+        (["a=a.npy", "c=b.npy"], "--input c=b.npy: the network has no such input"),
+        (["a=a.npy", "b.npy"], "--input a=a.npy: which input?"),
+    ):
+        refused = accelsim(*command, *(part for text in inputs for part in ("--input", text)))
+        assert refused.exit_code == 2
+        assert refused.stderr.startswith(problem), refused.stderr

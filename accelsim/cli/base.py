@@ -200,11 +200,12 @@ def given(name: str) -> bool:
 
 @contextmanager
 def relocated(places: Mapping[str, str]) -> Iterator[None]:
-    """Let messages about an argument name the option it came from."""
+    """Let messages about an argument name the option it came from; of one that is missing, the option it lacks."""
     try:
         yield
     except ConfigError as error:
-        error.where = places.get(error.where, error.where)
+        lacking = f"--{error.where}" if error.where.partition(" ")[0] in places else error.where
+        error.where = places.get(error.where, lacking)
         raise
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from accelsim.cli.base import check_target, compile_options, load_machine, machine_options, progress
-from accelsim.cli.networks import calibration_options, calibration_places, chosen
+from accelsim.cli.networks import array_places, calibration_options, chosen
 from accelsim.cli.programs import describe, save
 from accelsim.cli.targets import check_apart, option, sources
 from accelsim.errors import ConfigError
@@ -36,7 +36,7 @@ def compile_program(
     """Compile WORKLOAD into a program file."""
     target = output or (f"{Path(workload).stem}.program.npz" if dump is None else None)
     check_target(target, "-o")
-    check_apart([*sources(workload, arch), *calibration_places(calibrate)], [option("-o", target)])
+    check_apart([*sources(workload, arch), *array_places("calibrate", calibrate)], [option("-o", target)])
     machine = load_machine(arch, settings)
     network = chosen(workload, calibrate, method, dims)
     from accelsim import runner

@@ -52,23 +52,40 @@ def chosen(
 
 def opened(workload: str, calibrate: tuple[str, ...], dims: tuple[str, ...]) -> Network:
     """The network that the options of :func:`calibration_options` mean. Raises ConfigError."""
-    arrays: dict[str, Any] = {}
-    places: dict[str, str] = {}
-    for text in calibrate:
-        name, equals, path = text.partition("=")
-        name, path = (name, path) if equals and not Path(text).exists() else ("", text)
-        if name in arrays:
-            raise ConfigError(f"--calibrate {text}", "", "images are given twice", "NAME=X.npy says for which input")
-        arrays[name] = read_numbers(path, "--calibrate")
-        places[f"calibrate {name}".strip()] = f"--calibrate {text}"
-    if len(arrays) > 1 and "" in arrays:
-        raise ConfigError(f"--calibrate {calibrate[0]}", "", "which input?", "NAME=X.npy for each of several inputs")
-    images = arrays.get("", arrays) if arrays else None
-    places.setdefault("calibrate", f"--calibrate {', '.join(calibrate)}")
+    images, places = named_arrays("calibrate", calibrate)
     from accelsim.networks import open_network
 
     with relocated(places):
         return open_network(workload, calibrate=images, dims=_sizes(dims))
+
+
+def named_arrays(option: str, texts: tuple[str, ...]) -> tuple[Any, dict[str, str]]:
+    """What ``--option [NAME=]X.npy`` names: None, an array, or arrays by input; and which option text is behind what
+    messages call ``option`` or ``option NAME``. Raises ConfigError.
+    """
+    arrays: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    for text in texts:
+        name, path = _split(text)
+        if name in arrays:
+            raise ConfigError(f"--{option} {text}", "", "images are given twice", "NAME=X.npy says for which input")
+        arrays[name] = read_numbers(path, f"--{option}")
+        places[f"{option} {name}".strip()] = f"--{option} {text}"
+    if len(arrays) > 1 and "" in arrays:
+        raise ConfigError(f"--{option} {texts[0]}", "", "which input?", "NAME=X.npy for each of several inputs")
+    places.setdefault(option, f"--{option} {', '.join(texts)}")
+    return (arrays.get("", arrays) if arrays else None), places
+
+
+def _split(text: str) -> tuple[str, str]:
+    """NAME and file of ``[NAME=]FILE``; a file may have ``=`` in its name."""
+    name, equals, path = text.partition("=")
+    return (name, path) if equals and not Path(text).exists() else ("", text)
+
+
+def array_places(option: str, texts: tuple[str, ...]) -> list[Place]:
+    """The files behind ``--option [NAME=]X.npy``."""
+    return [(f"--{option} {text}", _split(text)[1]) for text in texts]
 
 
 def _sizes(dims: tuple[str, ...]) -> dict[str, int]:
@@ -80,7 +97,3 @@ def _sizes(dims: tuple[str, ...]) -> dict[str, int]:
         sizes[name] = int(size)
     return sizes
 
-
-def calibration_places(calibrate: tuple[str, ...]) -> list[Place]:
-    """The files behind ``--calibrate``."""
-    return [(f"--calibrate {text}", text if Path(text).exists() else text.partition("=")[2]) for text in calibrate]

@@ -14,7 +14,7 @@ from accelsim.cli.base import (
     write_file,
     write_text,
 )
-from accelsim.cli.networks import calibration_options, calibration_places, opened
+from accelsim.cli.networks import array_places, calibration_options, opened
 from accelsim.cli.targets import check_apart, option, sources
 from accelsim.errors import ConfigError
 
@@ -48,7 +48,7 @@ def quantize(
     arrays = _checked(target)
     written = [option("-o", str(target)), (f"-o {target} (arrays)", arrays), option("--json", json_file)]
     check_target(json_file, "--json")
-    check_apart([*sources(workload, "edge")[:1], *calibration_places(calibrate)], written)
+    check_apart([*sources(workload, "edge")[:1], *array_places("calibrate", calibrate)], written)
     network = opened(workload, calibrate, dims)
     from accelsim import quantizer
 
@@ -80,7 +80,7 @@ def export(
     stem = Path(workload).name.removesuffix(".yaml").removesuffix(".onnx").removesuffix(".q")
     target = output or f"{stem}.int8.onnx"
     check_target(target, "-o")
-    check_apart([*sources(workload, "edge")[:1], *calibration_places(calibrate)], [option("-o", target)])
+    check_apart([*sources(workload, "edge")[:1], *array_places("calibrate", calibrate)], [option("-o", target)])
     network = opened(workload, calibrate, dims)
     from accelsim import quantizer
 

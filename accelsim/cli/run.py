@@ -20,13 +20,12 @@ from accelsim.cli.base import (
     load_machine,
     machine_options,
     progress,
-    read_numbers,
     relocated,
     trace_option,
     write_file,
     write_text,
 )
-from accelsim.cli.networks import calibration_options, calibration_places, chosen
+from accelsim.cli.networks import array_places, calibration_options, chosen, named_arrays
 from accelsim.cli.report import check_html, html_option
 from accelsim.cli.targets import Place, check_apart, inside, option, sources
 
@@ -76,7 +75,7 @@ class _Targets:
 @level_options
 @calibration_options
 @click.option(
-    "--input", "input_file", metavar="X.npy",
+    "--input", "inputs", multiple=True, metavar="[NAME=]X.npy",
     help="Images, float32 NHWC, of an ONNX model as it has them; else those of the workload.",
 )
 @click.option("--out", metavar="DIR", help="Save outputs, report and the effective machine there.")
@@ -96,7 +95,7 @@ def run(
     calibrate: tuple[str, ...],
     method: str | None,
     dims: tuple[str, ...],
-    input_file: str | None,
+    inputs: tuple[str, ...],
     out: str | None,
     json_file: str | None,
     trace_file: str | None,
@@ -106,19 +105,20 @@ def run(
     """Compile WORKLOAD, simulate it, and check every layer bit for bit."""
     check_level(level, timing_only)
     targets = _Targets(out, json_file, trace_file, html_file)
-    targets.check(level, [*sources(workload, arch), *calibration_places(calibrate), option("--input", input_file)])
+    read = [*array_places("calibrate", calibrate), *array_places("input", inputs)]
+    targets.check(level, [*sources(workload, arch), *read])
     machine = load_machine(arch, settings)
     if evaluate:
         saved = {"--out": out, "--trace": trace_file, "--html": html_file}
         shaped = {"--calibrate": calibrate, "--method": method, "--dim": dims}
-        _refuse_with_eval({"--input": input_file, "--timing-only": timing_only, **saved, **shaped})
+        _refuse_with_eval({"--input": inputs, "--timing-only": timing_only, **saved, **shaped})
         _evaluate(workload, machine, json_file, batch, level if given("level") else "functional")
         return
     from accelsim import runner
 
-    images = read_numbers(input_file) if input_file is not None else None
+    images, places = named_arrays("input", inputs)
     network = chosen(workload, calibrate, method, dims, values=not timing_only)
-    with progress(f"running {workload} on {machine.name} ..."), relocated({"input": f"--input {input_file}"}):
+    with progress(f"running {workload} on {machine.name} ..."), relocated(places):
         result = runner.run(
             network, arch=machine, batch=batch, objective=objective, level=level,
             timing_only=timing_only, input=images, cache=cache,
