@@ -118,7 +118,7 @@ class _Reader:
             try:
                 self._node(node)
             except Refusal as refusal:
-                self.problems.add(node.label, refusal.problem, refusal.hint)
+                self.problems.add(refusal.label or node.label, refusal.problem, refusal.hint)
                 self._failed(node)
             except Skipped:
                 self._failed(node)
@@ -132,6 +132,7 @@ class _Reader:
 
     def _node(self, node: Node) -> None:
         model_nodes.check_node(self.file, node)
+        self._check_new(node)
         if node.op == "Shape" and isinstance(shaped := self.context.known(node.inputs[0]), Value):
             whole = np.array((self.context.batch, *shaped.shape), np.int64)
             self.context.give(node, whole[slice(node.attributes.get("start", 0), node.attributes.get("end"))])
@@ -158,6 +159,12 @@ class _Reader:
             self.context.give(node, later(self.context, node, given[0], read))
         else:
             read(self.context, node)
+
+    def _check_new(self, node: Node) -> None:
+        """Every name has one origin; of two, nobody could say which is meant."""
+        for name in node.outputs:
+            if name and (name in self.context.values or name in self.context.tensors):
+                raise Refusal(f"its output {shown(name)!r} is made elsewhere in the model already", "names are unique")
 
     def _kept(self, node: Node) -> bool:
         """Weights of a quantised model stay integers."""

@@ -27,7 +27,15 @@ def read_nodes(file: ModelFile) -> list[Node]:
     return live[::-1]
 
 
+STANDARD_TOO = ("QuantizeLinear", "DequantizeLinear")
+"""Operators of ONNX Runtime's own domain that are the standard ones of that name."""
+
+
 def _node(file: ModelFile, proto: Any) -> Node:
+    if proto.domain == "com.microsoft" and proto.op_type in STANDARD_TOO:
+        own, proto = proto, file.onnx.NodeProto()
+        proto.CopyFrom(own)
+        proto.domain = ""
     domain = "" if proto.domain == "ai.onnx" else proto.domain
     op = f"{domain}.{proto.op_type}" if domain else proto.op_type
     name = proto.name or next((name for name in proto.output if name), "")

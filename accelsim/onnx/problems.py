@@ -10,12 +10,13 @@ SHOWN_NAME = 80
 
 
 class Refusal(Exception):
-    """One node cannot be run: why, and what would help."""
+    """One node cannot be run: why, and what would help; ``label`` names it if it is not the one being read."""
 
-    def __init__(self, problem: str, hint: str = "") -> None:
+    def __init__(self, problem: str, hint: str = "", label: str = "") -> None:
         super().__init__(problem)
         self.problem = problem
         self.hint = hint
+        self.label = label
 
 
 class Skipped(Exception):

@@ -243,7 +243,10 @@ class QuantizedContext(Context):
         key = (pending, quant)
         if key in self.settled:
             return self.settled[key]
-        value = pending.emit(quant, quant.limits(*pending.limits))
+        try:
+            value = pending.emit(quant, quant.limits(*pending.limits))
+        except Refusal as refusal:
+            raise Refusal(refusal.problem, refusal.hint, refusal.label or pending.node.label) from None
         for node in pending.clamps:
             self.rows.append((self.name(title(node), node.label), node.op.lower(), value.layer))
         self.settled[key] = value

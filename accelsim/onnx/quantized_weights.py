@@ -40,13 +40,16 @@ def int_bias(bias: Any, k: int, step: NDArray[np.float32]) -> NDArray[np.int32]:
         return np.zeros(k, np.int32)
     if isinstance(bias, Quantized):
         scale = np.asarray(bias.scale, np.float32).reshape(-1)
-        same = bias.values.dtype == np.int32 and not np.any(bias.zero) and np.allclose(scale, step, rtol=1e-5)
+        same = bias.values.dtype == np.int32 and not np.any(bias.zero) and scale.size in (1, k)
+        same = same and np.allclose(scale, step, rtol=1e-5, atol=0)
         bias = bias.values if same else bias.real
     bias = np.asarray(bias)
     if bias.size not in (1, k) or bias.dtype.kind not in "if":
         raise Refusal(f"its bias is {bias.dtype} {list(bias.shape)}, expected {k} numbers")
     bias = np.broadcast_to(bias.reshape(-1), (k,))
     if bias.dtype.kind == "f":
+        if not np.isfinite(bias).all():
+            raise Refusal("its bias must be finite, and some values are not")
         bias = np.rint(bias.astype(np.float64) / step)
     if not (np.abs(bias) < 2**31).all():
         raise Refusal("its bias does not fit int32 in units of input scale times weight scale")
