@@ -149,6 +149,17 @@ def test_the_command_explains_a_result_from_another_folder(tmp_path: Path, monke
     assert texts[0] == texts[1]
 
 
+@pytest.mark.parametrize("file", ["report.json", "machine.yaml", "program.npz", "outputs.npz"])
+def test_no_file_of_a_result_is_written_over(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command("run", "lenet", "--out", "r").exit_code == 0
+    before = Path("r", file).read_bytes()
+    for arguments in (["explain", "r"], ["diff", "r", "r"]):
+        got = command(*arguments, "--json", f"r/{file}")
+        assert (got.exit_code, f"{file} would be written over" in got.output) == (2, True), got.output
+    assert Path("r", file).read_bytes() == before
+
+
 def test_a_workload_is_run_first() -> None:
     got = command("explain", "lenet", "fc3", "--arch", "tiny", "--set", "dram.latency=3", "--try", "dram.latency=300")
     assert got.exit_code == 0, got.output

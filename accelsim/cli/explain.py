@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from accelsim.cli.base import check_target, json_text, load_machine, machine_options, progress, write_text
-from accelsim.cli.given import load_report
+from accelsim.cli.given import load_report, result_places
 from accelsim.cli.targets import check_apart, option
 
 
@@ -36,7 +36,7 @@ def explain(
     changes are twice the bandwidth, the array or a buffer, and those of --try: each is run, nothing is guessed.
     """
     check_target(json_file, "--json")
-    check_apart([(f"RESULT {result}", result)], [option("--json", json_file)])
+    check_apart(result_places("RESULT", result), [option("--json", json_file)])
     from accelsim.advisor import explain as explain_report
     from accelsim.machine_file import parse_settings
 
@@ -79,7 +79,7 @@ def diff(a: str, b: str, json_file: str | None) -> None:
     Each is a folder of `run --out` or a report of `run --json`.
     """
     check_target(json_file, "--json")
-    check_apart([(f"A {a}", a), (f"B {b}", b)], [option("--json", json_file)])
+    check_apart([*result_places("A", a), *result_places("B", b)], [option("--json", json_file)])
     from accelsim.compare import compare
 
     found = compare(load_report(a), load_report(b))

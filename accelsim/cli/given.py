@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from accelsim.errors import ConfigError
 
 if TYPE_CHECKING:
+    from accelsim.cli.targets import Place
     from accelsim.result import Result
 
 _HOW = "write one with `accelsim run WORKLOAD --out DIR`"
@@ -30,6 +31,13 @@ def load_result(path: str) -> Result:
     if not Path(path).is_dir():
         raise ConfigError(path, "", "needs the folder of a result, with its program", _HOW)
     return Result.load(path)
+
+
+def result_places(argument: str, path: str) -> list[Place]:
+    """What a result given as ``argument`` consists of, which may not be written over."""
+    from accelsim.result import FILES
+
+    return [(f"{argument} {path}", file) for file in (path, *(Path(path) / name for name in FILES))]
 
 
 def _check_there(path: str) -> None:

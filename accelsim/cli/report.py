@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from accelsim.cli.base import check_target, progress, write_file
-from accelsim.cli.given import load_result
-from accelsim.cli.targets import Place, check_apart, option
+from accelsim.cli.given import load_result, result_places
+from accelsim.cli.targets import check_apart, option
 from accelsim.errors import ConfigError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -45,20 +45,13 @@ def report(results: tuple[str, ...], output: str) -> None:
     if output == "-":
         raise click.UsageError("-o writes a file; give it a name.")
     check_target(output, "-o")
-    check_apart([place for path in results for place in _files(path)], [option("-o", output)])
+    check_apart([place for path in results for place in result_places("RESULT", path)], [option("-o", output)])
     from accelsim.page import Run, save_page
 
     with progress("reading ..."):
         runs = [_run(path, Run) for path in results]
     with progress("drawing ..."):
         write_file(output, lambda file: save_page(runs, file))
-
-
-def _files(path: str) -> list[Place]:
-    """What a result consists of, which may not be written over."""
-    from accelsim.result import FILES
-
-    return [(f"RESULT {path}", file) for file in (path, *(Path(path) / name for name in FILES))]
 
 
 def _run(path: str, make: Callable[..., Any]) -> Any:
