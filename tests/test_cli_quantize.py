@@ -262,3 +262,23 @@ def test_what_onnx_cannot_say_is_located():
     assert found.exit_code == 2
     assert found.stderr.startswith("norm.yaml:8:5: t: ONNX has no quantised local response normalisation (")
     assert written(Path()) == {"norm.yaml"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "n.q.yaml", "--timing-only", "--json", "n.q.npz"],
+        ["run", "outside.onnx", "--timing-only", "--json", "outside.bin"],
+        ["compile", "outside.onnx", "-o", "outside.bin"],
+        ["export", "outside.onnx", "-o", "outside.bin"],
+        ["quantize", "outside.onnx", "-o", "o.q.yaml", "--json", "outside.bin"],
+    ],
+)
+def test_weights_beside_a_network_are_not_written_over(arguments):
+    model()
+    onnx.save(onnx.load("net.onnx"), "outside.onnx", save_as_external_data=True, location="outside.bin", size_threshold=0)
+    assert accelsim("quantize", "outside.onnx", "-o", "n.q.yaml").exit_code == 0
+    before = written(Path())
+    found = accelsim(*arguments)
+    assert (found.exit_code, "would be written over" in found.stderr) == (2, True), found.output
+    assert written(Path()) == before

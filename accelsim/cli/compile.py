@@ -36,9 +36,10 @@ def compile_program(
     """Compile WORKLOAD into a program file."""
     target = output or (f"{Path(workload).stem}.program.npz" if dump is None else None)
     check_target(target, "-o")
-    check_apart([*sources(workload, arch), *array_places("calibrate", calibrate)], [option("-o", target)])
+    written = [option("-o", target)]
+    check_apart([*sources(workload, arch), *array_places("calibrate", calibrate)], written)
     machine = load_machine(arch, settings)
-    network = chosen(workload, calibrate, method, dims)
+    network = chosen(workload, calibrate, method, dims, written)
     from accelsim import runner
 
     stages: dict[str, str] = {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from accelsim.cli.base import read_numbers, relocated
-from accelsim.cli.targets import Place
+from accelsim.cli.targets import Place, check_apart
 from accelsim.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,27 +36,38 @@ def calibration_options(command: _F) -> _F:
 
 
 def chosen(
-    workload: str, calibrate: tuple[str, ...], method: str | None, dims: tuple[str, ...], *, values: bool = True
+    workload: str,
+    calibrate: tuple[str, ...],
+    method: str | None,
+    dims: tuple[str, ...],
+    written: list[Place],
+    *,
+    values: bool = True,
 ) -> Network:
-    """The network that the options of :func:`calibration_options` mean, ready to run. Raises ConfigError.
+    """The network that the options of :func:`calibration_options` mean, ready to run. Raises as :func:`opened`.
 
     What a user should know about its ``values``, if they matter, is said on stderr.
     """
     from accelsim import quantizer
 
-    network = quantizer.by_method(opened(workload, calibrate, dims), method)
+    network = quantizer.by_method(opened(workload, calibrate, dims, written), method)
     if values and network.note:
         click.echo(f"note: {network.note}", err=True)
     return network
 
 
-def opened(workload: str, calibrate: tuple[str, ...], dims: tuple[str, ...]) -> Network:
-    """The network that the options of :func:`calibration_options` mean. Raises ConfigError."""
+def opened(workload: str, calibrate: tuple[str, ...], dims: tuple[str, ...], written: list[Place]) -> Network:
+    """The network that the options of :func:`calibration_options` mean.
+
+    Raises ConfigError, also where one of its files, such as weights beside a model, is to be ``written``.
+    """
     images, places = named_arrays("calibrate", calibrate)
     from accelsim.networks import open_network
 
     with relocated(places):
-        return open_network(workload, calibrate=images, dims=_sizes(dims))
+        network = open_network(workload, calibrate=images, dims=_sizes(dims))
+    check_apart([(f"WORKLOAD {workload}", path) for path in network.files], written)
+    return network
 
 
 def named_arrays(option: str, texts: tuple[str, ...]) -> tuple[Any, dict[str, str]]:

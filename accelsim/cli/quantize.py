@@ -49,7 +49,7 @@ def quantize(
     written = [option("-o", str(target)), (f"-o {target} (arrays)", arrays), option("--json", json_file)]
     check_target(json_file, "--json")
     check_apart([*sources(workload, "edge")[:1], *array_places("calibrate", calibrate)], written)
-    network = opened(workload, calibrate, dims)
+    network = opened(workload, calibrate, dims, written)
     from accelsim import quantizer
 
     with progress(f"quantising {workload} ..."):
@@ -80,8 +80,9 @@ def export(
     stem = Path(workload).name.removesuffix(".yaml").removesuffix(".onnx").removesuffix(".q")
     target = output or f"{stem}.int8.onnx"
     check_target(target, "-o")
-    check_apart([*sources(workload, "edge")[:1], *array_places("calibrate", calibrate)], [option("-o", target)])
-    network = opened(workload, calibrate, dims)
+    written = [option("-o", target)]
+    check_apart([*sources(workload, "edge")[:1], *array_places("calibrate", calibrate)], written)
+    network = opened(workload, calibrate, dims, written)
     from accelsim import quantizer
 
     with progress(f"exporting {workload} ..."):

@@ -52,10 +52,15 @@ class _Targets:
         check_folder(self.out, "--out")
         check_trace(self.trace, level)
         check_html(self.html, level)
+        check_apart(read, self.places)
+
+    @property
+    def places(self) -> list[Place]:
+        """All that is written."""
         from accelsim.result import FILES
 
         single = [option("--json", self.json), option("--trace", self.trace), option("--html", self.html)]
-        check_apart(read, [*single, *inside(self.out, list(FILES))])
+        return [*single, *inside(self.out, list(FILES))]
 
     def save(self, result: Result) -> None:
         if self.out is not None:
@@ -117,7 +122,7 @@ def run(
     from accelsim import runner
 
     images, places = named_arrays("input", inputs)
-    network = chosen(workload, calibrate, method, dims, values=not timing_only)
+    network = chosen(workload, calibrate, method, dims, targets.places, values=not timing_only)
     with progress(f"running {workload} on {machine.name} ..."), relocated(places):
         result = runner.run(
             network, arch=machine, batch=batch, objective=objective, level=level,
