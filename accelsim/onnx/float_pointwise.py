@@ -14,6 +14,15 @@ from accelsim.onnx.values import Node, Value
 
 POINTWISE_OPERATORS = Registry()
 
+_TWO_ACTIVATIONS = {
+    "Mul": (
+        "multiplies two activations",
+        "one of them must be constant; x * HardSigmoid(x) is HardSwish and can be run",
+    ),
+    "Sub": ("subtracts two activations", "one of them must be constant"),
+    "Div": ("divides two activations", "the second must be constant"),
+}
+
 
 @POINTWISE_OPERATORS("", "Relu", "Sigmoid", "Tanh", "HardSwish")
 def function(context: Context, node: Node) -> None:
@@ -26,6 +35,20 @@ def function(context: Context, node: Node) -> None:
 def leaky_relu(context: Context, node: Node) -> None:
     value, slope = context.plain(node), float(node.attributes.get("alpha", 0.01))
     context.give(node, context.add(node, "leaky_relu", [value], value.layout, slope=slope))
+
+
+@POINTWISE_OPERATORS("one slope for all, constant", "PRelu")
+def prelu(context: Context, node: Node) -> None:
+    value, slope = context.plain(node), one_slope(context, node)
+    context.give(node, context.add(node, "leaky_relu", [value], value.layout, slope=slope))
+
+
+def one_slope(context: Context, node: Node) -> float:
+    """The slope of a PRelu that has one. Raises Refusal."""
+    slopes = context.numbers(node, 1, "slope")
+    if slopes.size != 1:
+        raise Refusal(f"has {slopes.size} slopes", "one slope for all channels can be run")
+    return float(slopes.reshape(-1)[0])
 
 
 @POINTWISE_OPERATORS("beta 0.5", "HardSigmoid")
@@ -81,10 +104,7 @@ def gated(context: Context, node: Node) -> Value:
         )  # fmt: skip
         context.affine.add(scaled.layer)
         return scaled
-    word = {"Mul": "multiplies", "Sub": "subtracts", "Div": "divides"}[node.op]
-    raise Refusal(
-        f"{word} two activations", "one of them must be constant; x * HardSigmoid(x) is HardSwish and can be run"
-    )
+    raise Refusal(*_TWO_ACTIVATIONS[node.op])
 
 
 def _gate(context: Context, x: Value, gate: Value) -> float | None:

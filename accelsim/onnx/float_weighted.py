@@ -14,7 +14,7 @@ from accelsim.onnx.float_pointwise import gated
 from accelsim.onnx.problems import Refusal
 from accelsim.onnx.registry import Registry
 from accelsim.onnx.values import Node, Value
-from accelsim.onnx.windows import window
+from accelsim.onnx.windows import check_channels, window
 
 WEIGHTED_OPERATORS = Registry()
 
@@ -34,11 +34,11 @@ def conv(context: Context, node: Node) -> None:
     if tuple(shape) != weights.shape[2:]:
         raise Refusal(f"its kernel_shape {list(shape)} is not that of its weights {list(weights.shape)}")
     frame = window(node, value.layout.hwc[:2], weights.shape[2:], value.frame)
-    kernel = weights.reshape(*weights.shape[:2], *frame.kernel)
+    kernel, groups = weights.reshape(*weights.shape[:2], *frame.kernel), int(node.attributes.get("group", 1))
+    check_channels(weights.shape[1], groups, value.layout.hwc[2])
     result = context.add(
         node, "conv", [value], kernel=frame.kernel, stride=frame.stride, pads=frame.pads, dilation=frame.dilation,
-        groups=int(node.attributes.get("group", 1)), channels=len(weights),
-        weights=kernel.transpose(0, 2, 3, 1), bias=bias,
+        groups=groups, channels=len(weights), weights=kernel.transpose(0, 2, 3, 1), bias=bias,
     )  # fmt: skip
     context.give(node, result.seen(_rank(result.layout, weights.ndim - 1)))
 
@@ -69,11 +69,10 @@ def gemm(context: Context, node: Node) -> None:
 
 @WEIGHTED_OPERATORS("activations by a constant matrix", "MatMul")
 def matmul(context: Context, node: Node) -> None:
-    if isinstance(context.known(node.inputs[0]), np.ndarray) or not isinstance(
-        context.known(node.inputs[1]), np.ndarray
-    ):
-        raise Refusal("its second input must be constant, its first computed",
-                      "products of two activations (attention) cannot be run")  # fmt: skip
+    first, second = (isinstance(context.known(node.inputs[index]), np.ndarray) for index in (0, 1))
+    if first or not second:
+        hint = "transpose the product" if first else "products of two activations (attention) cannot be run"
+        raise Refusal("its second input must be constant, its first computed", hint)
     weights = context.numbers(node, 1, "weights")
     if weights.ndim != 2:
         raise Refusal(f"its weights have the shape {list(weights.shape)}, expected two dimensions")

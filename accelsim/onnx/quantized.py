@@ -21,7 +21,7 @@ from accelsim.numerics import INT8_MAX, INT8_MIN
 from accelsim.onnx.context import Context, title
 from accelsim.onnx.problems import Refusal, shown
 from accelsim.onnx.values import Node, Value
-from accelsim.onnx.windows import Window
+from accelsim.onnx.windows import Window, check_channels
 
 VALUES = np.arange(INT8_MIN, INT8_MAX + 1)
 FREE = (-inf, inf)
@@ -209,10 +209,8 @@ class QuantizedContext(Context):
             hwc = layer_shape(layer, value.layout.hwc)
         except GraphError as error:
             raise Refusal(error.problem, error.hint) from None
-        if weights and weights[3] * groups != value.layout.hwc[2]:
-            raise Refusal(
-                f"its weights take {weights[3]} channels in {groups} groups and its input has {value.layout.hwc[2]}"
-            )
+        if weights:
+            check_channels(weights[3], groups, value.layout.hwc[2])
         return hwc
 
     def make_flat(self, node: Node, value: Value) -> str:

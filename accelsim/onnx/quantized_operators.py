@@ -12,6 +12,7 @@ from accelsim.nn.graph import QSoftmax
 from accelsim.numerics import INT8_MAX, INT8_MIN
 from accelsim.onnx.context import title
 from accelsim.onnx.float_pointwise import limits as clip_limits
+from accelsim.onnx.float_pointwise import one_slope
 from accelsim.onnx.float_windowed import check_softmax, counts_padding, left, pool_window, reduced, whole
 from accelsim.onnx.nodes import stored_weights
 from accelsim.onnx.problems import Refusal, shown
@@ -81,6 +82,12 @@ def function_of(node: Node) -> Function:
 def function(context: QuantizedContext, node: Node) -> None:
     value, _ = context.dequantized(node)
     context.give(node, looked_up(context, node, value, function_of(node)))
+
+
+@operator("one slope for all, constant: a table of 256 entries", "PRelu")
+def prelu(context: QuantizedContext, node: Node) -> None:
+    value, _ = context.dequantized(node)
+    context.give(node, looked_up(context, node, value, Function("leaky_relu", one_slope(context, node))))
 
 
 @operator("a table of 256 entries", "com.microsoft.QLinearSigmoid", "com.microsoft.QLinearLeakyRelu")

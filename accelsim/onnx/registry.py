@@ -64,7 +64,6 @@ REASONS: Mapping[str, tuple[str, str]] = {
     "Slice": ("would have to copy parts of a tensor", "use one convolution for each part"),
     "InstanceNormalization": ("normalises by what it reads", "BatchNormalization has fixed factors and can be run"),
     "LayerNormalization": ("normalises by what it reads", "BatchNormalization has fixed factors and can be run"),
-    "PRelu": ("has a slope for each channel", "LeakyRelu has one slope and can be run"),
 }
 """Why well-known operators cannot be run, and what would help."""
 

@@ -24,6 +24,13 @@ class Window:
     extra: Pair = (0, 0)
 
 
+def check_channels(each: int, groups: int, channels: int) -> None:
+    """Refuse weights that take ``each`` channels in every group where the input has not as many."""
+    if groups > 0 and channels % groups == 0 and each * groups != channels:
+        among = f" in each of {groups} groups" if groups > 1 else ""
+        raise Refusal(f"its weights take {each} channels{among} and its input has {channels}")
+
+
 def window(node: Node, size: Pair, kernel: Sequence[int], frame: Frame | None = None) -> Window:
     """The window of a node over an image (h, w) = ``size``, which ``frame`` pads first. Raises Refusal."""
     attributes, rank = node.attributes, len(kernel)

@@ -81,6 +81,8 @@ CASES: dict[str, Callable[[Builder], str]] = {
     "tanh": one("Tanh"),
     "leaky relu": one("LeakyRelu"),
     "leaky relu slope": one("LeakyRelu", alpha=0.3),
+    "one slope": lambda b: b.node("PRelu", "x", b.weight(np.full((1, 1, 1), 0.3, np.float32))),
+    "one negative slope": lambda b: b.node("PRelu", "x", b.weight(np.full(1, -0.3, np.float32))),
     "hard sigmoid": one("HardSigmoid"),
     "hard sigmoid slope": one("HardSigmoid", alpha=1 / 6),
     "hard swish": one("HardSwish"),

@@ -293,6 +293,7 @@ QDQ: dict[str, Build] = {
     "hard swish": dq_of("HardSwish"),
     "hard sigmoid": dq_of("HardSigmoid"),
     "leaky relu": dq_of("LeakyRelu", alpha=0.1),
+    "one slope": dq_of("PRelu", np.full((1, 1, 1), 0.1, np.float32)),
     "scaled": dq_of("Mul", np.float32(0.7)),
     "moved": dq_of("Sub", np.float32(0.7)),
     "divided": dq_of("Div", np.float32(0.7)),

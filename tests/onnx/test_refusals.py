@@ -76,7 +76,14 @@ CASES: dict[str, tuple[Callable[[Builder], str], str]] = {
     ),
     "too large for float32": (lambda b: b.node("Mul", "x", b.weight(np.array(1e300))), "must be finite"),
     "computed weights": (lambda b: b.node("Conv", "x", b.node("Relu", "x")), "its weights must be constant"),
-    "weights of another shape": (lambda b: b.node("Conv", "x", b.normal(2, 3, 3, 3)), "expected weights of shape"),
+    "weights of another shape": (
+        lambda b: b.node("Conv", "x", b.normal(2, 3, 3, 3)),
+        "its weights take 3 channels and its input has 4\n",
+    ),
+    "weights of another shape in groups": (
+        lambda b: b.node("Conv", "x", b.normal(2, 3, 3, 3), group=2),
+        "its weights take 3 channels in each of 2 groups and its input has 4\n",
+    ),
     "groups": (lambda b: b.node("Conv", "x", b.normal(2, 4, 3, 3), group=3), "groups 3 must divide"),
     "3-D weights": (
         lambda b: b.node("Conv", "x", b.normal(2, 4, 3, 3, 3)),
@@ -87,6 +94,11 @@ CASES: dict[str, tuple[Callable[[Builder], str], str]] = {
     "auto_pad": (lambda b: b.node("Conv", "x", b.normal(2, 4, 3, 3), auto_pad="SOME"), "auto_pad 'SOME' is unknown"),
     "transA": (lambda b: b.node("Gemm", b.node("Flatten", "x"), b.normal(5, 5), transA=1), "transA would mix images"),
     "attention": (lambda b: b.node("MatMul", "x", b.node("Relu", "x")), "products of two activations"),
+    "constant before activations": (lambda b: b.node("MatMul", b.normal(9, 9), "x"), r"\(transpose the product\)"),
+    "difference": (lambda b: b.node("Sub", "x", b.node("Relu", "x")), "subtracts .*\\(one of them must be constant\\)"),
+    "quotient": (lambda b: b.node("Div", "x", b.node("Relu", "x")), "divides .*the second must be constant\\)"),
+    "slopes": (lambda b: b.node("PRelu", "x", b.normal(4, 1, 1)), "has 4 slopes.*one slope for all channels"),
+    "computed slope": (lambda b: b.node("PRelu", "x", b.node("Relu", "x")), "its slope must be constant"),
     "dilated pooling": (
         lambda b: b.node("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 1]),
         r"its dilations are \[2, 1\]",
