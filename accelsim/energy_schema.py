@@ -28,7 +28,7 @@ from accelsim.energy_arch import (
 )
 from accelsim.spelling import suggest
 from accelsim.units import parse_time_ns
-from accelsim.validation import FileModel
+from accelsim.validation import FileModel, Version
 
 ABSENT: Any = None  # no default value: the key is left to the files below
 UNSCALED = "none"
@@ -141,7 +141,7 @@ class ScalingKeys(_model({rule: (NodeKeys, Field(ABSENT)) for rule in RULES})):
 class TableFile(FileModel):
     """An energy table: what every action costs at one node."""
 
-    schema_: Literal[1] = Field(alias="schema", description="version of this layout")
+    schema_: Version = Field(alias="schema", description="version of this layout")
     extends: Text = Field(ABSENT, description="another table whose entries hold where this one has none")
     node: Node = Field(ABSENT, description="the node everything is scaled to; that of `extends` if missing")
     unit: Literal["pJ", "MAC"] = Field(ABSENT, description="what energies count; that of `extends` if missing")

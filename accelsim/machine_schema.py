@@ -15,7 +15,7 @@ from accelsim.arch import ARRAY_LIMIT, FOLLOWS_COLS, MEMORY_BYTES_LIMIT, UB_BANK
 from accelsim.dram_arch import BURST_LIMIT, COUNT_LIMIT, DEVICE_LIMIT, ROW_LIMIT
 from accelsim.energy_schema import EnergyKeys
 from accelsim.units import parse_clock, parse_rate, parse_size, parse_time_ns
-from accelsim.validation import FileModel
+from accelsim.validation import FileModel, Version
 
 ABSENT: Any = None  # no default value: the key is left to the files below
 
@@ -153,7 +153,7 @@ class FetchKeys(FileModel):
 class MachineFile(FileModel):
     """A machine that accelsim simulates."""
 
-    schema_: Literal[1] = Field(alias="schema", description="version of this layout")
+    schema_: Version = Field(alias="schema", description="version of this layout")
     extends: Annotated[str, Field(min_length=1)] = Field(
         ABSENT, description="another machine file whose keys hold where this one has none: path or bundled name"
     )
@@ -176,7 +176,7 @@ class MachineFile(FileModel):
 class Settings(MachineFile):
     """What ``--set`` may change: any key of a machine file but its frame."""
 
-    schema_: Literal[1] = Field(1, alias="schema")
+    schema_: Version = Field(1, alias="schema")
 
 
 def machine_json_schema() -> dict[str, Any]:

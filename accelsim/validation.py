@@ -9,9 +9,9 @@ import re
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from accelsim.errors import ConfigError, ConfigErrors
 from accelsim.spelling import suggest
@@ -25,6 +25,16 @@ class FileModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
+
+def _integer(value: Any) -> Any:
+    """The value, unless it only equals a version: ``true`` and 1.0 are 1 to Python."""
+    if type(value) is not int:
+        raise ValueError(f"{show(value)} is not allowed\nallowed: 1")
+    return value
+
+
+Version: TypeAlias = Annotated[Literal[1], BeforeValidator(_integer)]
+"""The version of a file's layout."""
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field, model_validator
 
 from accelsim.errors import ConfigErrors
-from accelsim.validation import FileModel, check_data, validate
+from accelsim.validation import FileModel, Version, check_data, validate
 from accelsim.yamlio import parse_document
 
 
@@ -35,7 +35,7 @@ class Range(FileModel):
 
 
 class Net(FileModel):
-    schema_: Literal[1] = Field(alias="schema")
+    schema_: Version = Field(alias="schema")
     layers: list[Annotated[Conv | Fc, Field(discriminator="kind")]] = Field(min_length=1)
     method: Literal["max", "percentile"] = "max"
     limits: dict[str, Range] = Field(default_factory=dict)
@@ -117,4 +117,11 @@ def test_check_data_needs_no_file() -> None:
     assert [(m.keys, m.problem, m.at_key) for m in mistakes] == [
         (("high",), "is missing", False),
         (("hihg",), "unknown key", True),
+    ]
+
+
+@pytest.mark.parametrize("value", ["true", "1.0", "'1'", "2", "null"])
+def test_a_version_is_the_whole_number(value: str) -> None:
+    assert messages(f"schema: {value}\nlayers: [{{kind: fc, units: 3}}]\n") == [
+        f"n:1:9: schema: {value} is not allowed (allowed: 1)"
     ]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from accelsim.validation import FileModel
+from accelsim.validation import FileModel, Version
 
 ABSENT: Any = None
 STRATEGIES = ("grid", "list", "random", "nsga2", "tpe")
@@ -61,7 +61,7 @@ def _strategy(value: Any) -> Any:
 class SweepFile(FileModel):
     """Many points of workloads and machines."""
 
-    schema_: Literal[1] = Field(alias="schema", description="version of this layout")
+    schema_: Version = Field(alias="schema", description="version of this layout")
     name: Name = Field(ABSENT, description="shown in results; the file's name if missing")
     workloads: Annotated[list[Name], Field(min_length=1)] = Field(
         description="paths, relative to this file, or bundled names"

@@ -23,7 +23,7 @@ from accelsim.nn.schema_values import (
     Size,
     Window,
 )
-from accelsim.validation import FileModel
+from accelsim.validation import FileModel, Version
 
 
 class NamedKeys(FileModel):
@@ -233,7 +233,7 @@ class CalibrationKeys(FileModel):
 class WorkloadFile(FileModel):
     """A network that accelsim compiles and runs."""
 
-    schema_: Literal[1] = Field(alias="schema", description="version of this layout")
+    schema_: Version = Field(alias="schema", description="version of this layout")
     name: Name | None = Field(None, description="shown in reports; the file's name if missing")
     input: InputKeys | None = Field(None, description="the network input")
     inputs: Annotated[list[InputKeys], Field(min_length=1)] | None = Field(

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from accelsim.nn.functions import POINTWISE
 from accelsim.nn.schema import DatasetKeys
 from accelsim.nn.schema_values import SIZE_LIMIT, FileName, Seed, Size
-from accelsim.validation import FileModel
+from accelsim.validation import FileModel, Version
 
 LIMIT = 2**31 - 1
 
@@ -179,7 +179,7 @@ class ArraysKeys(FileModel):
 class StoredFile(FileModel):
     """An int8 network."""
 
-    schema_: Literal[1] = Field(alias="schema")
+    schema_: Version = Field(alias="schema")
     form: Literal["int8"]
     name: Text
     made: dict[str, Any] | None = None  # how: for people

@@ -122,6 +122,7 @@ def test_objects_are_never_unpickled(tmp_path):
     ("edit", "expected"),
     [
         (("schema: 1", "schema: 2"), "schema: 2 is not allowed (allowed: 1)"),
+        (("schema: 1", "schema: true"), "schema: true is not allowed (allowed: 1)"),
         (("form: \"int8\"", "form: \"int4\""), "form: 'int4' is not allowed (did you mean 'int8'? allowed: int8)"),
         (('{"name": "c1", "kind": "conv", "input"', '{"name": "c1", "kind": "cone", "input"'), "layers[0].kind: 'cone' is not allowed"),
         (('"inputs": ["n", "c1"]', '"inputs": ["n", "c9"]'), "layers[5].inputs[1]: no tensor 'c9' (allowed: x, c1"),
