@@ -47,16 +47,24 @@ def _chain_lines(chain: Chain, plan: ChainPlan, lowered: Lowered) -> Iterator[st
 def _tiles(op: Op, plan: Plan) -> str:
     w = op.window
     count = -(-w.out_h // plan.rows) * -(-w.out_w // plan.cols)
-    text = f"{count} tiles of {plan.rows}x{plan.cols} of its {w.out_h}x{w.out_w} output pixels"
-    if count == 1:
-        text = f"its {w.out_h}x{w.out_w} output pixels in one tile"
+    if op.batched:  # a fully connected layer: a pixel is an image's vector
+        whole, part = f"the vectors of {w.out_w} images", f"{plan.cols} of the vectors of {w.out_w} images"
+    else:
+        whole = f"its {w.out_h}x{w.out_w} output pixels"
+        part = f"{plan.rows}x{plan.cols} of {whole}"
+    if w.out_h * w.out_w == 1:
+        text = "one vector of outputs" if op.batched else "one output pixel"
+    else:
+        text = f"{whole} in one tile" if count == 1 else f"{count} tiles of {part}"
     if plan.packing is None:
         return text
     blocks = len(plan.packing.blocks)
     if blocks > 1 and plan.group < blocks:
         text += f"; {plan.group} of {blocks} blocks of channels over all tiles before the next ones"
-    elif blocks > 1:
+    elif blocks > 1 and count > 1:
         text += f"; all {blocks} blocks of channels of a tile before the next tile"
+    elif blocks > 1:
+        text += f"; {blocks} blocks of channels one after the other"
     return text + (f"; weights are shared by {plan.together} images" if plan.together > 1 else "")
 
 
@@ -71,7 +79,7 @@ def _strips(plan: Plan) -> Iterator[str]:
 def _packing(op: MatOp, packing: Packing) -> str:
     text = f"packing {packing.text(op)}: {packing.run:,} contiguous bytes "
     if op.window.kernel == (1, 1):
-        text += "of a pixel"
+        text += "of a vector" if op.batched else "of a pixel"
     else:
         text += "under a whole kernel row" if packing.taps == 1 else "under each kernel column"
     if packing.pixels > 1:
