@@ -100,7 +100,7 @@ def compile_file(
 
 
 def evaluate(
-    workload: str | Path,
+    workload: str | Path | Network,
     *,
     arch: str | Path | Arch = "edge",
     set: Mapping[str, Any] | None = None,
@@ -116,7 +116,7 @@ def evaluate(
     check_level(level, False)
     _check_batch(batch)
     machine = load_arch(arch, dict(set or {}))
-    network = open_network(workload)
+    network = _opened(workload, None, None)
     if network.dataset is None:
         raise ConfigError(network.path, "dataset", "this workload has no labelled images to evaluate")
     images, labels = network.dataset.images("test"), network.dataset.labels("test")

@@ -272,12 +272,22 @@ def test_what_onnx_cannot_say_is_located():
         ["compile", "outside.onnx", "-o", "outside.bin"],
         ["export", "outside.onnx", "-o", "outside.bin"],
         ["quantize", "outside.onnx", "-o", "o.q.yaml", "--json", "outside.bin"],
+        ["run", "outside.onnx", "--eval", "--json", "outside.bin"],
+        ["explain", "outside.onnx", "--json", "outside.bin"],
+        ["explain", "r.json", "--json", "outside.bin"],
+        ["explain", "r.json", "--workload", "n.q.yaml", "--json", "n.q.npz"],
+        ["sweep", "s.yaml", "--json", "outside.bin"],
+        ["sweep", "s.yaml", "--store", "n.q.npz", "--restart"],
     ],
 )
 def test_weights_beside_a_network_are_not_written_over(arguments):
     model()
     onnx.save(onnx.load("net.onnx"), "outside.onnx", save_as_external_data=True, location="outside.bin", size_threshold=0)
     assert accelsim("quantize", "outside.onnx", "-o", "n.q.yaml").exit_code == 0
+    if "r.json" in arguments:
+        assert accelsim("run", "outside.onnx", "--timing-only", "--json", "r.json").exit_code == 0
+    sweep = "schema: 1\nworkloads: [outside.onnx, n.q.yaml]\narch: tiny\nstrategy: grid\naxes: {array.rows: [4, 8]}\n"
+    Path("s.yaml").write_text(sweep, encoding="utf-8")
     before = written(Path())
     found = accelsim(*arguments)
     assert (found.exit_code, "would be written over" in found.stderr) == (2, True), found.output

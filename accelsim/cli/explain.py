@@ -9,7 +9,8 @@ import click
 
 from accelsim.cli.base import check_target, json_text, load_machine, machine_options, progress, write_text
 from accelsim.cli.given import load_report, result_places
-from accelsim.cli.targets import check_apart, option
+from accelsim.cli.networks import opened
+from accelsim.cli.targets import Place, check_apart, option
 
 
 @click.command()
@@ -36,11 +37,12 @@ def explain(
     changes are twice the bandwidth, the array or a buffer, and those of --try: each is run, nothing is guessed.
     """
     check_target(json_file, "--json")
-    check_apart(result_places("RESULT", result), [option("--json", json_file)])
+    written = [option("--json", json_file)]
+    check_apart(result_places("RESULT", result), written)
     from accelsim.advisor import explain as explain_report
     from accelsim.machine_file import parse_settings
 
-    report = _report(result, arch, settings, workload, cache)
+    report = _report(result, arch, settings, workload, cache, written)
     with progress(f"explaining {report['workload']} ..."):
         found = explain_report(report, workload=workload, tries=parse_settings(tries), cache=cache)
     if layer is not None:
@@ -52,21 +54,26 @@ def explain(
             click.echo(line)
 
 
-def _report(result: str, arch: str, settings: tuple[str, ...], workload: str | None, cache: bool) -> dict[str, Any]:
-    """The report of a result; a workload is run first."""
+def _report(
+    result: str, arch: str, settings: tuple[str, ...], workload: str | None, cache: bool, written: list[Place]
+) -> dict[str, Any]:
+    """The report of a result; a workload is run first. Refuses a network of which a file is to be ``written``."""
     if Path(result).is_dir() or Path(result).suffix == ".json":
         context = click.get_current_context()
         for name, text in (("arch", "--arch"), ("settings", "--set")):
             if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
                 raise click.UsageError(f"{text} is for a workload; a result has its machine. Use --try for changes.")
-        return load_report(result)
+        report = load_report(result)
+        opened(workload or report["options"].get("workload") or report["workload"], (), (), written)
+        return report
     if workload is not None:
         raise click.UsageError("--workload is for a RESULT that was saved; give one of the two.")
     from accelsim import runner
 
     machine = load_machine(arch, settings)
+    network = opened(result, (), (), written)
     with progress(f"running {result} on {machine.name} ..."):
-        return runner.run(result, arch=machine, timing_only=True, cache=cache).report
+        return runner.run(network, arch=machine, timing_only=True, cache=cache).report
 
 
 @click.command()

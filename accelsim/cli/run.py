@@ -25,12 +25,13 @@ from accelsim.cli.base import (
     write_file,
     write_text,
 )
-from accelsim.cli.networks import array_places, calibration_options, chosen, named_arrays
+from accelsim.cli.networks import array_places, calibration_options, chosen, named_arrays, opened
 from accelsim.cli.report import check_html, html_option
 from accelsim.cli.targets import Place, check_apart, inside, option, sources
 
 if TYPE_CHECKING:
     from accelsim.arch import Arch
+    from accelsim.nn.loader import Network
     from accelsim.result import Result
 
 _MISMATCH = 1
@@ -117,7 +118,8 @@ def run(
         saved = {"--out": out, "--trace": trace_file, "--html": html_file}
         shaped = {"--calibrate": calibrate, "--method": method, "--dim": dims}
         _refuse_with_eval({"--input": inputs, "--timing-only": timing_only, **saved, **shaped})
-        _evaluate(workload, machine, json_file, batch, level if given("level") else "functional")
+        network = opened(workload, (), (), targets.places)
+        _evaluate(network, machine, json_file, batch, level if given("level") else "functional")
         return
     from accelsim import runner
 
@@ -141,16 +143,17 @@ def _refuse_with_eval(options: dict[str, Any]) -> None:
         raise click.UsageError(f"--eval runs the workload's own test images; it does not go with {given[0]}.")
 
 
-def _evaluate(workload: str, machine: Arch, json_file: str | None, batch: int | None, level: str) -> None:
+def _evaluate(network: Network, machine: Arch, json_file: str | None, batch: int | None, level: str) -> None:
     """Accuracy on the test split: float, int8 golden model, accelerator."""
     from accelsim import runner
 
-    with progress(f"evaluating {workload} on {machine.name} ..."):
-        scores = runner.evaluate(workload, arch=machine, batch=batch or runner.EVALUATION_BATCH, level=level)
+    with progress(f"evaluating {network.given} on {machine.name} ..."):
+        scores = runner.evaluate(network, arch=machine, batch=batch or runner.EVALUATION_BATCH, level=level)
     if json_file is not None:
         write_text(json_file, json_text(scores))
     if json_file != "-":
-        click.echo(f"{Path(workload).stem} on {machine.name}: {scores['images']} test images, share classified right")
+        name = Path(network.given).stem
+        click.echo(f"{name} on {machine.name}: {scores['images']} test images, share classified right")
         if scores["float_accuracy"] is not None:  # of a stored int8 network nobody knows it
             click.echo(f"  float        {100 * scores['float_accuracy']:6.2f} %")
         click.echo(f"  int8 golden  {100 * scores['int8_accuracy']:6.2f} %")

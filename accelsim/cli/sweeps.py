@@ -45,13 +45,10 @@ def sweep(
     check_target(store, "--store")
     if scheduler is not None and workers is not None:
         raise click.UsageError("-j counts processes on this computer; with --scheduler the cluster says how many.")
-    check_apart([("FILE", file)], [option("--json", json_file), option("--store", store)])
-    from accelsim.dse.explore import default_store
+    target = _target(file, store, json_file)
     from accelsim.dse.explore import sweep as explore
-    from accelsim.dse.load import load_sweep
     from accelsim.dse.store import remove
 
-    target = store or default_store(load_sweep(file))
     if not resume:
         remove(target)
     progress = Progress()
@@ -72,6 +69,19 @@ def sweep(
     if any(row["bit_exact"] is False for row in result.rows):
         click.echo("bit-exact: FAIL at points whose bit_exact is false", err=True)
         click.get_current_context().exit(_MISMATCH)
+
+
+def _target(file: str, store: str | None, json_file: str | None) -> str:
+    """The store of a sweep; refuses to write over the sweep's file, and those of its networks and machine."""
+    check_apart([("FILE", file)], [option("--json", json_file), option("--store", store)])
+    from accelsim.dse.explore import default_store
+    from accelsim.dse.load import load_sweep
+
+    plan = load_sweep(file)
+    target = store or default_store(plan)
+    files = [(f"workloads: {workload.name}", path) for workload in plan.workloads for path in workload.files]
+    check_apart([*files, ("arch", plan.arch_path)], [option("--json", json_file), option("--store", target)])
+    return target
 
 
 class Progress:

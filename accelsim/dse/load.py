@@ -131,7 +131,7 @@ class _Parts:
                 continue
             if any(other.path == str(path) for other in found):
                 self.errors.append(self.document.error(keys, f"{name!r} is given twice"))
-            found.append(Workload(network.name, str(path), network.digest()))
+            found.append(Workload(network.name, str(path), network.digest(), network.files))
         return tuple(found)
 
     def machine(self) -> tuple[Arch, Path] | None:

@@ -36,6 +36,7 @@ class Workload:
     name: str
     path: str
     digest: str
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
