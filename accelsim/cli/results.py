@@ -39,6 +39,8 @@ def results(
     """Show the sweep that was last run into STORE."""
     if pareto and top is not None:
         raise click.UsageError("--pareto and --top choose points in different ways; choose one.")
+    if sensitivity and failures:
+        raise click.UsageError("--sensitivity and --failures show different things; choose one.")
     if csv_file == json_file == "-":
         raise click.UsageError("--csv - and --json - both print to stdout; give one of them a name.")
     check_target(csv_file, "--csv")
@@ -47,11 +49,7 @@ def results(
     from accelsim.dse.result import SweepResult
 
     result = SweepResult.load(store)
-    rows = None
-    if pareto:
-        rows = result.pareto(objectives or None)
-    elif top is not None:
-        rows = result.top(top, objectives[0] if objectives else None)
+    rows = _chosen(result, pareto, top, objectives)
     if csv_file is not None:
         write_text(csv_file, result.to_csv(rows))
     if json_file is not None:
@@ -66,6 +64,15 @@ def results(
         print_rows(result, rows, objectives)
     elif csv_file is None and json_file is None:
         print_summary(result, store, objectives)
+
+
+def _chosen(
+    result: SweepResult, pareto: bool, top: int | None, objectives: Sequence[str]
+) -> list[dict[str, Any]] | None:
+    """The points that --pareto or --top choose, if one is given."""
+    if pareto:
+        return result.pareto(objectives or None)
+    return None if top is None else result.top(top, objectives[0] if objectives else None)
 
 
 def print_summary(result: SweepResult, store: str, objectives: Sequence[str] = ()) -> None:
@@ -112,11 +119,13 @@ def print_sensitivity(result: SweepResult, objectives: Sequence[str]) -> None:
 
 
 def print_failures(result: SweepResult) -> None:
-    """Points without numbers, one line each."""
-    for row in result.rows:
-        if row["status"] != "ok":
-            settings = ", ".join(f"{key}={_text(row[key])}" for key in result.keys)
-            click.echo(f"{row['number']} {row['workload']} {settings}: {row['status']}: {row['reason']}")
+    """Points without numbers, one line each, or that there are none."""
+    wrong = [row for row in result.rows if row["status"] != "ok"]
+    for row in wrong:
+        settings = ", ".join(f"{key}={_text(row[key])}" for key in result.keys)
+        click.echo(f"{row['number']} {row['workload']} {settings}: {row['status']}: {row['reason']}")
+    if not wrong:
+        click.echo(f"none of {len(result.rows):,} points is infeasible or failed")
 
 
 def _text(value: Any) -> str:

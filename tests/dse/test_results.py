@@ -139,3 +139,10 @@ def test_the_command_runs_goes_on_and_starts_anew(tmp_path: Path, monkeypatch: p
     assert json.loads(anew.stdout) == json.loads(again.stdout)
     assert "0.00/s" not in anew.stderr
     assert accelsim("sweep", "plan", "-j", "2", "--scheduler", "tcp://x:1").exit_code == 2
+
+
+def test_failures_are_asked_for_alone_and_may_be_none(store: Path, tmp_path: Path) -> None:
+    found = accelsim("results", str(store), "--failures", "--sensitivity")
+    assert (found.exit_code, "--sensitivity and --failures" in found.stderr) == (2, True)
+    run(LENET, tmp_path / "good.sqlite")
+    assert table(tmp_path / "good.sqlite", "--failures") == "none of 6 points is infeasible or failed\n"
