@@ -14,7 +14,7 @@ import numpy as np
 
 from accelsim.arch import Arch
 from accelsim.compiler.aim import CYCLES, Aim
-from accelsim.compiler.chain import Chain, images_of, rows_held, rows_shared
+from accelsim.compiler.chain import Chain, begins_on_the_array, images_of, rows_held, rows_shared
 from accelsim.compiler.grid import Follower, Reals, Surroundings, pace_of, plan_at
 from accelsim.compiler.memo import Memo
 from accelsim.compiler.ops import Lowered, LrnOp, MatOp, Op, bordered, needs_acc
@@ -116,7 +116,8 @@ class _Search:
             for tensor in dict.fromkeys(lowered.root[t] for t in op.inputs):
                 if self.off_chip(tensor) and not self.inside(tensor):
                     self.side.setdefault(tensor, []).append(level)
-        self._extras: dict[tuple[int, bool], tuple[dict[int, int], dict[str, int], tuple[int, ...]]] = {}
+        self.delayed = any(begins_on_the_array(op) for op in behind)
+        self._extras: dict[tuple[int, int, bool], tuple[dict[int, int], dict[str, int], tuple[int, ...]]] = {}
 
     def off_chip(self, tensor: str) -> bool:
         return self.lowered.root[tensor] not in self.room.on_chip
@@ -208,25 +209,34 @@ class _Search:
     def _behind(self, plan: Plan) -> tuple[dict[int, int], dict[str, int], tuple[int, ...]]:
         """Rows held of what stays within the chain, and of what several levels read from DRAM; rows at a time of every
         level."""
-        blocks = len(plan.packing.blocks) if plan.packing is not None else 1
-        key = (plan.rows, plan.group >= blocks and plan.parts == 1 and blocks > 1)
-        if key[1] is False and plan.group < blocks:
-            key = (-plan.rows, False)
+        pace = self._pace(plan)
+        key = (plan.rows, *pace)
         if key not in self._extras:
             caps = self._caps(plan)
             forms = tuple((type(op), op.window) for op in self.chain.ops)
             several = tuple(tuple(levels) for levels in self.side.values() if len(levels) > 1)
-            known = forms, self.chain.feeds, several, caps, blocks, plan.group, plan.parts
+            known = forms, self.chain.feeds, several, caps, pace
             held, shared = _HELD.get(known, lambda: self._followed(plan, caps, several))
             tensors = [tensor for tensor, levels in self.side.items() if len(levels) > 1]
             self._extras[key] = held, dict(zip(tensors, shared)), caps
         return self._extras[key]
 
+    def _pace(self, plan: Plan) -> tuple[int, bool]:
+        """What the flow of a chain depends on, beside rows at a time: the jobs between which the steps of delayed
+        operations are spread, and whether groups of blocks come before the last one, which gives all rows.
+        """
+        blocks = len(plan.packing.blocks) if plan.packing is not None else 1
+        groups = -(-blocks // max(1, plan.group))
+        jobs = 1 if plan.parts > 1 else blocks - (groups - 1) * plan.group
+        across = -(-self.head.window.out_w // plan.cols)
+        return (jobs * across if self.delayed else 1), groups > 1
+
     def _followed(
         self, plan: Plan, caps: tuple[int, ...], several: tuple[tuple[int, ...], ...]
     ) -> tuple[dict[int, int], list[int]]:
         """Rows held of what stays within the chain, and of what some levels read from DRAM together."""
-        jobs = jobs_of(self.head, replace(plan, cols=self.head.window.out_w))
+        whole = replace(plan, cols=self.head.window.out_w)  # the same rows in fewer jobs
+        jobs = jobs_of(self.head, plan if self.delayed else whole)
         return rows_held(self.chain, jobs, caps), [rows_shared(self.chain, jobs, caps, levels) for levels in several]
 
     def _caps(self, plan: Plan) -> tuple[int, ...]:

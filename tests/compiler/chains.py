@@ -17,11 +17,16 @@ BEHIND = ("max", "avg", "depthwise", "lrn", "add", "table")
 
 
 @st.composite
-def chains(draw: st.DrawFn, kinds=BEHIND, most: int = 4, size: int = 9) -> tuple[Chain, Lowered]:
-    """A convolution or a pooling, and up to ``most`` layers behind it."""
+def chains(
+    draw: st.DrawFn, kinds=BEHIND, most: int = 4, size: int = 9, lrn_leads: bool = False
+) -> tuple[Chain, Lowered]:
+    """A convolution or a pooling (or a normalisation), and up to ``most`` layers behind it."""
     side = st.integers(3, size)
     shape = {"height": draw(side), "width": draw(side), "channels": draw(st.integers(1, 5))}
-    if draw(st.integers(0, 3)):
+    if lrn_leads:
+        ops = [table_op(**shape, name="squares", observed=False)]
+        ops.append(lrn_op(**shape, name="head", inputs=("x", "squares.out")))
+    elif draw(st.integers(0, 3)):
         pads = draw(st.sampled_from(((0, 0, 0, 0), (1, 1, 1, 1), (2, 0, 1, 2))))
         ops = [mat_op(**shape, out=draw(st.integers(1, 9)), kernel=(3, 3), pads=pads, name="head")]
     else:

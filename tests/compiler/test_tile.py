@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from itertools import combinations, pairwise
+from itertools import combinations, islice, pairwise
 
 import numpy as np
 import pytest
@@ -154,9 +154,7 @@ def test_a_chain_takes_the_cheapest_cut_beside_which_all_else_fits():
         fits = []
         for cut in cuts:
             caps = tiles.rows_at_a_time(search.chain, cut.rows, search.arch, search.around.side_rows)
-            # Rows are held as if tiles were whole rows: narrower ones need no more.
-            whole = dataclasses.replace(cut, cols=search.head.window.out_w)
-            beside = tiles.bytes_behind(search.chain, search.lowered, search.room, whole, caps)
+            beside = tiles.bytes_behind(search.chain, search.lowered, search.room, cut, caps)
             if cut.bytes + sum(beside.values()) <= search.room.ub_bytes:
                 fits.append(price(search, cut))
         best = planned(search)
@@ -189,6 +187,22 @@ def test_everything_returned_fits(search):
             assert head.strip_in_bytes == size * search.around.inputs_off_chip
         assert 0 <= found.side_rows < max(2, arch.acc_rows)
         assert found.busy <= found.cycles
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(searches(st.booleans().flatmap(lambda leads: chains(kinds=("lrn", "lrn", "add"), lrn_leads=leads))))
+def test_delayed_operations_find_their_rows_whatever_the_cut(search):
+    """The steps of normalisations are spread over the jobs of a tile, so what is held depends on how many those are."""
+    chain = search.chain
+    for plan, rank in islice(search.candidates(), 60):
+        found = search.complete(plan, rank)
+        if found is None:
+            continue
+        caps = [found.plans[op.name].rows for op in chain.ops]
+        jobs = jobs_of(chain.ops[0], plan)
+        for level, rows in rows_in_use(chain, jobs, list(flow(chain, jobs, caps))).items():
+            w, name = chain.ops[level].window, chain.ops[level].output
+            assert name in search.room.on_chip or found.held[name] >= min(rows, w.out_h), (plan.text(), name)
 
 
 @given(st.integers(1, 400))
