@@ -65,6 +65,10 @@ class Quant:
         return replace(value, real=real, frame=replace(value.frame, fill=fill))
 
 
+Emit = Callable[[Quant, Limits], Value]
+"""Makes a layer whose result has this scale and is clamped to these integers."""
+
+
 @dataclass(frozen=True, eq=False)
 class Pending:
     """A float value of a QDQ model: a layer that waits for the QuantizeLinear which says how its result is stored.
@@ -74,7 +78,7 @@ class Pending:
     """
 
     node: Node
-    emit: Callable[[Quant, Limits], Value]
+    emit: Emit
     limits: tuple[float, float] = FREE
     clamps: tuple[Node, ...] = ()
     scaled: Callable[[NDArray[np.float64], NDArray[np.float64]], Pending] | None = None
@@ -97,7 +101,8 @@ class QuantizedContext(Context):
         self.qlayers: list[QLayer] = []
         self.rows: list[tuple[str, str, str]] = []
         self.integer_inputs: set[str] = set()
-        self.settled: dict[tuple[Pending, Quant], Value] = {}
+        self.settled: dict[tuple[Emit, Quant, Limits], Value] = {}
+        self.clamps: set[tuple[Node, str]] = set()
 
     def start(self, name: str, layout: Layout, kind: str) -> Value:
         if kind in ("uint8", "int8"):
@@ -236,18 +241,23 @@ class QuantizedContext(Context):
         layer = QLut(name=name, kind=kind, input=value.layer, output=name, table=table)
         return self.push(layer, value.layout.hwc, quant, value.layout)
 
-    def settle(self, pending: Pending, quant: Quant) -> Value:
-        """Make the layer that was waiting, once for each scale; a clamp behind it has a row of its own and no work."""
-        key = (pending, quant)
-        if key in self.settled:
-            return self.settled[key]
-        try:
-            value = pending.emit(quant, quant.limits(*pending.limits))
-        except Refusal as refusal:
-            raise Refusal(refusal.problem, refusal.hint, refusal.label or pending.node.label) from None
+    def settle(self, pending: Pending, quant: Quant, limits: Limits | None = None) -> Value:
+        """Make the layer that was waiting, once for each scale and ``limits``, by default those behind it.
+
+        A clamp behind it has a row of its own and no work.
+        """
+        limits = quant.limits(*pending.limits) if limits is None else limits
+        key = (pending.emit, quant, limits)
+        if key not in self.settled:
+            try:
+                self.settled[key] = pending.emit(quant, limits)
+            except Refusal as refusal:
+                raise Refusal(refusal.problem, refusal.hint, refusal.label or pending.node.label) from None
+        value = self.settled[key]
         for node in pending.clamps:
-            self.rows.append((self.name(title(node), node.label), node.op.lower(), value.layer))
-        self.settled[key] = value
+            if (node, value.layer) not in self.clamps:
+                self.clamps.add((node, value.layer))
+                self.rows.append((self.name(title(node), node.label), node.op.lower(), value.layer))
         return value
 
     def network(self, name: str, inputs: list[Value], outputs: list[Value]) -> QGraph:

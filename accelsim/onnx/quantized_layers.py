@@ -63,13 +63,14 @@ def later(context: QuantizedContext, node: Node, before: Pending, read: Handler)
 
     def emit(result: Quant, limits: Limits) -> Value:
         low, high = (int(np.clip(end, *limits)) for end in result.limits(*before.limits))
-        name = node.inputs[0]
-        context.values[name] = replace(before.emit(result, (low, high)), real=True)
+        source, target = node.inputs[0], node.outputs[0]
+        waiting = context.values[target]
+        context.values[source] = replace(context.settle(before, result, (low, high)), real=True)
         read(context, node)
-        context.values[name] = before
-        return replace(context.values[node.outputs[0]], real=False)
+        made, context.values[source], context.values[target] = context.values[target], before, waiting
+        return replace(made, real=False)
 
-    return Pending(node, emit, clamps=before.clamps)
+    return Pending(node, emit)
 
 
 def check_fill(value: Value, quant: Quant) -> None:

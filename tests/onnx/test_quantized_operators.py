@@ -318,3 +318,27 @@ def test_float_operators_between_scales(name: str, kind: str, tmp_path: Path) ->
     wide = name in ("gemm", "matmul")
     y = b.real(b.quantize(QDQ[name](b), 0.3 if wide else 0.021, -11))
     check_quantized(b.save(tmp_path / "m.onnx", y), steps=1, spread=0.5 if name == "global max" else 1.5)
+
+
+@pytest.mark.parametrize("between", [(), ("Relu",)])
+def test_a_float_result_read_at_two_places_is_computed_once(between: tuple[str, ...], tmp_path: Path) -> None:
+    """By pooling and by a QuantizeLinear of its own: with one scale they share the convolution."""
+    b = Quantizer(IMAGE)
+    y = dq_conv(b, b.real(b.x), 6, 4, 3, 3)
+    for op in between:
+        y = b.node(op, y)
+    pooled = b.node("MaxPool", y, kernel_shape=[2, 2])
+    outputs = [b.real(b.quantize(value, 0.021, -11)) for value in (y, pooled)]
+    model = check_quantized(b.save(tmp_path / "m.onnx", *outputs), steps=1)
+    assert model.qgraph is not None
+    kinds = ["conv", *(op.lower() for op in between), "maxpool"]
+    assert [layer.kind for layer in model.qgraph.layers] == [kinds[0], kinds[-1]]
+    assert [kind for _, kind, _ in model.qgraph.rows] == kinds
+
+
+def test_a_pooled_float_result_is_quantised_twice(tmp_path: Path) -> None:
+    """Each time from the float result, not from what the other scale left of it."""
+    b = Quantizer(IMAGE)
+    pooled = b.node("MaxPool", dq_conv(b, b.real(b.x), 6, 4, 3, 3), kernel_shape=[2, 2])
+    outputs = [b.real(b.quantize(pooled, scale, zero)) for scale, zero in ((0.3, 5), (0.021, -11))]
+    check_quantized(b.save(tmp_path / "m.onnx", *outputs), steps=1)
