@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from accelsim.isa.protocol import Memory, Unit
 from accelsim.occupancy import occupancy
 from accelsim.plots.energy import COMPONENT_STYLE
 from accelsim.plots.occupancy import POINTS, highest
-from accelsim.plots.roofline import Roof, marks
+from accelsim.plots.roofline import Mark, Roof, block, marks
 from accelsim.plots.tiling import tiles
 from accelsim.plots.timeline import Piece, clipped, joined, pieces
 from accelsim.result import Result
@@ -79,6 +80,31 @@ def test_a_roofline_shows_several_machines() -> None:
     assert texts[1].startswith("lenet on edge: 16x16")
     with pytest.raises(ValueError, match="with time"):
         plots.roofline([])
+
+
+def test_labels_of_a_roofline_are_short_and_cover_none_of_the_others(lenet: Result) -> None:
+    """Twenty layers at the roof, three times as close as their labels are wide."""
+    template = next(row for row in lenet.report["layers"] if row["name"] == "conv2")
+    moved = [round(template["macs"] / 40 / 1.3**place) for place in range(20)]
+    layers = [
+        {**template, "name": f"a_layer_{place}", "dram_read_bytes": size, "dram_write_bytes": 0}
+        for place, size in enumerate(moved)
+    ]
+    axes = plots.roofline({**lenet.report, "layers": layers})
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) > 3
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+@pytest.mark.parametrize(("count", "last"), [(1, "m0 90 %"), (6, "m5 95 %"), (7, "and 2 more 95-96 %")])
+def test_many_marks_share_a_label_of_six_lines(count: int, last: str) -> None:
+    keys: dict[str, Any] = {"bound_by": "array", "intensity": 1.0, "macs_per_s": 1e9}
+    found = [Mark(name=f"m{place}", share=0.9 + place / 100, **keys) for place in range(count)]
+    lines = block(found)
+    assert (len(lines), lines[-1]) == (min(count, 6), last)
 
 
 # ------------------------------------------------------------------------------------------- stacked bars

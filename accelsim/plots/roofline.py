@@ -15,6 +15,12 @@ _MARKERS = {"array": "o", "dram": "s"}
 _NEAR, _LEVEL = 2.2, 1.35
 """Marks less than this factor apart, sideways and in height, are labelled together."""
 
+_LINES = 6
+"""Of a label at most."""
+
+_SIZE, _WIDTH, _HEIGHT, _APART = 7, 4.4, 8.4, 5
+"""Points: of the letters of labels, across one letter, of a line, and between a mark and its label."""
+
 _COLORS = (PALETTE[5], PALETTE[6], PALETTE[3], PALETTE[7], PALETTE[1])
 
 
@@ -93,8 +99,8 @@ def roofline(reports: Mapping[str, Any] | Sequence[Mapping[str, Any]], ax: Axes 
         _roof(axes, run, roof, (low, high), color)
         for mark in found:
             _mark(axes, mark, roof, color)
-        _label(axes, found, color)
     axes.set_xlim(low, high)
+    _label(axes, [(group, _COLORS[i % len(_COLORS)]) for i, part in enumerate(drawn) for group in _groups(part[2])])
     axes.set_xlabel("MACs per byte of DRAM traffic")
     axes.set_ylabel("GMAC/s")
     axes.grid(True, which="major", color="0.9", linewidth=0.6)
@@ -119,8 +125,8 @@ def _mark(axes: Axes, mark: Mark, roof: Roof, color: str) -> None:
     axes.plot([mark.intensity], [here], _MARKERS[mark.bound_by], color=color, markersize=6, gid=f"layer {mark.name}")
 
 
-def _label(axes: Axes, found: Sequence[Mark], color: str) -> None:
-    """Names and shares of the roof; marks that lie close together share a block of lines."""
+def _groups(found: Sequence[Mark]) -> list[list[Mark]]:
+    """Marks that lie close together share a block of lines."""
     groups: list[list[Mark]] = []
     for mark in found:
         group = next((g for g in groups if _close(g[0], mark)), None)
@@ -128,15 +134,40 @@ def _label(axes: Axes, found: Sequence[Mark], color: str) -> None:
             groups.append([mark])
         else:
             group.append(mark)
-    for group in groups:
-        text = "\n".join(f"{mark.name} {100 * mark.share:.0f} %" for mark in group)
+    return groups
+
+
+def _label(axes: Axes, groups: Sequence[tuple[list[Mark], str]]) -> None:
+    """Names and shares of the roof; a block that would cover one to its left goes below it."""
+    axes.autoscale_view(scalex=False)
+    taken: list[tuple[float, float, float, float]] = []  # left, right, bottom, top of blocks, in points
+    for group, color in sorted(groups, key=lambda entry: entry[0][0].intensity):
+        lines = block(group)
         spot = (group[0].intensity, min(mark.macs_per_s for mark in group) / 1e9)
+        x, y = axes.transData.transform(spot) * 72 / axes.figure.dpi
+        width, height = _WIDTH * max(map(len, lines)), _HEIGHT * len(lines)
+        left, top = x + _APART, y - _APART
+        for other in sorted(taken, key=lambda entry: -entry[3]):
+            if left < other[1] and other[0] < left + width and top > other[2] and other[3] > top - height:
+                top = other[2] - 1
+        taken.append((left, left + width, top - height, top))
         axes.annotate(
-            text, spot, xytext=(5, -5), textcoords="offset points", va="top", fontsize=7, color=color, linespacing=0.95
+            "\n".join(lines), spot, xytext=(_APART, top - y), textcoords="offset points", va="top", fontsize=_SIZE,
+            color=color, linespacing=0.95,
         )  # fmt: skip
 
 
+def block(group: Sequence[Mark]) -> list[str]:
+    """The lines of a label; those of many marks end with how many more there are, and their shares."""
+    shown = group if len(group) <= _LINES else group[: _LINES - 1]
+    lines = [f"{mark.name} {100 * mark.share:.0f} %" for mark in shown]
+    if rest := [round(100 * mark.share) for mark in group[len(shown) :]]:
+        ends = f"{min(rest)}" if min(rest) == max(rest) else f"{min(rest)}-{max(rest)}"
+        lines.append(f"and {len(rest)} more {ends} %")
+    return lines
+
+
 def _close(one: Mark, other: Mark) -> bool:
-    """Whether two labels would cover each other."""
+    """Whether two marks share a label."""
     apart = (one.intensity / other.intensity, one.macs_per_s / other.macs_per_s)
     return all(1 / near < ratio < near for ratio, near in zip(apart, (_NEAR, _LEVEL)))
