@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import accelsim
@@ -20,7 +21,7 @@ from accelsim.isa.effects import effects
 from accelsim.isa.program import Program
 from accelsim.isa.protocol import Memory, Region, Unit
 from accelsim.machine_file import load_arch
-from accelsim.occupancy import occupancy
+from accelsim.occupancy import _by_atom, occupancy
 from accelsim.perfetto import trace_text
 from accelsim.result import Result
 from accelsim.trace import Trace
@@ -234,6 +235,15 @@ def used_by_hand(program: Program, trace: Trace, arch: Arch, memory: Memory) -> 
     for byte in written:
         close(byte)
     return alive
+
+
+@pytest.mark.parametrize("atoms", [1, 1 << 16, 1 << 18])
+def test_accesses_are_sorted_by_atom_and_place(atoms: int) -> None:
+    atom = np.random.default_rng(atoms).integers(atoms, size=5000, dtype=np.int32)
+    place = np.repeat(np.arange(1000, dtype=np.int32), 5)
+    order = np.lexsort((place, atom))
+    for found, wanted in zip(_by_atom(atom, place), (atom[order], place[order])):
+        np.testing.assert_array_equal(found, wanted)
 
 
 @pytest.mark.parametrize("memory", [Memory.UB, Memory.WGT, Memory.ACC, Memory.PARAM])
