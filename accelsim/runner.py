@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from accelsim.machine_file import load_arch
 from accelsim.networks import Images, given_values, open_network
 from accelsim.nn import golden
 from accelsim.nn.forward import forward
-from accelsim.nn.graph import Graph
+from accelsim.nn.graph import Graph, QGraph
 from accelsim.nn.loader import Network
 from accelsim.result import Result
 
@@ -127,7 +127,22 @@ def evaluate(
         problem = f"accuracy needs one vector of outputs per image, the last layer gives {list(shape)}"
         raise ConfigError(network.path, "layers", problem)
     right = None if network.graph is None else _float_accuracy(network.graph, images, labels)
-    scores, exact = [], True
+    found = list(_guesses(graph, network, machine, images, (batch, level)))
+    accelerator, reference = (np.concatenate([guesses[side] for guesses in found]) for side in (0, 1))
+    return {
+        "images": len(images),
+        "float_accuracy": right,
+        "int8_accuracy": float((reference == labels).mean()),
+        "accelerator_accuracy": float((accelerator == labels).mean()),
+        "bit_exact": all(exact for *_, exact in found),
+    }
+
+
+def _guesses(
+    graph: QGraph, network: Network, machine: Arch, images: NDArray[np.float32], how: tuple[int, str]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], bool]]:
+    """Of ``how`` = (batch, level): the classes that accelerator and golden model see, and whether all values agree."""
+    batch, level = how
     programs: dict[int, Program] = {}
     for first in range(0, len(images), batch):
         inputs = quantized(graph, {graph.input: images[first : first + batch]})
@@ -138,16 +153,8 @@ def evaluate(
         values, _, state = run_program(graph, programs[size], machine, inputs, level)
         wanted = golden.run(graph, inputs)
         got = outputs_of(graph, programs[size], state)
-        exact = exact and compare(graph, values, wanted, got) is None
-        scores.append(tuple(v[graph.output].reshape(size, -1).argmax(axis=1) for v in (got, wanted)))
-    accelerator, reference = (np.concatenate(column) for column in zip(*scores))
-    return {
-        "images": len(images),
-        "float_accuracy": right,
-        "int8_accuracy": float((reference == labels).mean()),
-        "accelerator_accuracy": float((accelerator == labels).mean()),
-        "bit_exact": exact,
-    }
+        classes = [found[graph.output].reshape(size, -1).argmax(axis=1) for found in (got, wanted)]
+        yield classes[0], classes[1], compare(graph, values, wanted, got) is None
 
 
 def _float_accuracy(graph: Graph, images: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

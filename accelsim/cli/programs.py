@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,12 +58,7 @@ def execute(
     inputs: tuple[str, ...],
 ) -> None:
     """Run PROGRAM, a program file or assembly (.asm), on a machine."""
-    check_level(level, timing_only)
-    if inputs and timing_only:
-        raise click.UsageError("--timing-only leaves out the values that --input gives; choose one.")
-    check_target(json_file, "--json")
-    check_folder(out, "--out")
-    check_trace(trace_file, level)
+    _check_options(level, timing_only, out, json_file, trace_file, inputs)
     read = [option("PROGRAM", program_file), *sources(None, arch, inputs)]
     written = [option("--json", json_file), option("--trace", trace_file)]
     check_apart(read, written)
@@ -90,6 +86,18 @@ def execute(
         note_zeros(program, arrays)
     if json_file != "-":
         _print_execution(program_file, program, machine, trace, timing_only)
+
+
+def _check_options(
+    level: str, timing_only: bool, out: str | None, json_file: str | None, trace_file: str | None, inputs: Sequence[str]
+) -> None:
+    """Refuse options that do not go together, and files that cannot be written."""
+    check_level(level, timing_only)
+    if inputs and timing_only:
+        raise click.UsageError("--timing-only leaves out the values that --input gives; choose one.")
+    check_target(json_file, "--json")
+    check_folder(out, "--out")
+    check_trace(trace_file, level)
 
 
 @click.command("asm")

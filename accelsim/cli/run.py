@@ -31,7 +31,6 @@ from accelsim.cli.targets import Place, check_apart, inside, option, sources
 
 if TYPE_CHECKING:
     from accelsim.arch import Arch
-    from accelsim.nn.loader import Network
     from accelsim.result import Result
 
 _MISMATCH = 1
@@ -115,11 +114,9 @@ def run(
     targets.check(level, [*sources(workload, arch), *read])
     machine = load_machine(arch, settings)
     if evaluate:
-        saved = {"--out": out, "--trace": trace_file, "--html": html_file}
-        shaped = {"--calibrate": calibrate, "--method": method, "--dim": dims}
-        _refuse_with_eval({"--input": inputs, "--timing-only": timing_only, **saved, **shaped})
-        network = opened(workload, (), (), targets.places)
-        _evaluate(network, machine, json_file, batch, level if given("level") else "functional")
+        others = {"--input": inputs, "--timing-only": timing_only, "--out": out, "--trace": trace_file}
+        _refuse_with_eval({**others, "--html": html_file, "--calibrate": calibrate, "--method": method, "--dim": dims})
+        _evaluate(workload, machine, targets, batch, level if given("level") else "functional")
         return
     from accelsim import runner
 
@@ -130,8 +127,13 @@ def run(
             network, arch=machine, batch=batch, objective=objective, level=level,
             timing_only=timing_only, input=images, cache=cache,
         )  # fmt: skip
+    _finish(result, machine, targets)
+
+
+def _finish(result: Result, machine: Arch, targets: _Targets) -> None:
+    """Save and print a result; the exit code says whether its values are right."""
     targets.save(result)
-    if json_file != "-":
+    if targets.json != "-":
         _print_report(result, machine)
     if result.report["bit_exact"] is False:
         click.get_current_context().exit(_MISMATCH)
@@ -143,16 +145,17 @@ def _refuse_with_eval(options: dict[str, Any]) -> None:
         raise click.UsageError(f"--eval runs the workload's own test images; it does not go with {given[0]}.")
 
 
-def _evaluate(network: Network, machine: Arch, json_file: str | None, batch: int | None, level: str) -> None:
+def _evaluate(workload: str, machine: Arch, targets: _Targets, batch: int | None, level: str) -> None:
     """Accuracy on the test split: float, int8 golden model, accelerator."""
+    network, json_file = opened(workload, (), (), targets.places), targets.json
     from accelsim import runner
 
-    with progress(f"evaluating {network.given} on {machine.name} ..."):
+    with progress(f"evaluating {workload} on {machine.name} ..."):
         scores = runner.evaluate(network, arch=machine, batch=batch or runner.EVALUATION_BATCH, level=level)
     if json_file is not None:
         write_text(json_file, json_text(scores))
     if json_file != "-":
-        name = Path(network.given).stem
+        name = Path(workload).stem
         click.echo(f"{name} on {machine.name}: {scores['images']} test images, share classified right")
         if scores["float_accuracy"] is not None:  # of a stored int8 network nobody knows it
             click.echo(f"  float        {100 * scores['float_accuracy']:6.2f} %")

@@ -179,18 +179,16 @@ class _Search:
         rows, shared, caps = self._behind(plan) if len(chain.ops) > 1 else ({}, {}, (plan.rows,))
         for level, count in rows.items():
             tensor = lowered.root[chain.ops[level].output]
-            if tensor in self.room.on_chip:
-                continue
-            held[tensor] = min(count, _padded_height(chain, level))
-            take("ring", tensor, held[tensor] * _pitch(chain, level))
+            if tensor not in self.room.on_chip:
+                held[tensor] = min(count, _padded_height(chain, level))
+                take("ring", tensor, held[tensor] * _pitch(chain, level))
         for tensor, levels in self.side.items():
             w = chain.ops[levels[0]].window
             held[tensor] = min(w.in_h, max(2 * caps[levels[0]], shared.get(tensor, 0)))
             take("ring", tensor, held[tensor] * w.in_w * w.in_c)
-        for level, op in enumerate(chain.ops):
+        for i, op in enumerate(chain.ops):
             if isinstance(op, LrnOp):
-                pixels = caps[level] * op.window.out_w if level else plan.rows * plan.cols
-                take("temp", op.name, pixels * op.window.out_c)
+                take("temp", op.name, (caps[i] * op.window.out_w if i else plan.rows * plan.cols) * op.window.out_c)
         top = len(chain.ops) - 1
         last = chain.ops[top]
         if top and self.off_chip(last.output):
@@ -199,12 +197,11 @@ class _Search:
             take("ring", tensor, held[tensor] * last.window.out_w * last.window.out_c)
         if size > self.room.ub_bytes:
             return None
-        plans = {self.head.name: plan}
-        for op, cap in zip(chain.ops[1:], caps[1:]):
-            plans[op.name] = Plan(rows=cap, cols=op.window.out_w)
+        plans = {op.name: Plan(rows=cap, cols=op.window.out_w) for op, cap in zip(chain.ops[1:], caps[1:])}
         return ChainPlan(
-            plans=plans, held=held, places=places, bytes=size, side_rows=self.around.side_rows, **rank._asdict()
-        )
+            plans={self.head.name: plan} | plans, held=held, places=places, bytes=size,
+            side_rows=self.around.side_rows, **rank._asdict(),
+        )  # fmt: skip
 
     def _behind(self, plan: Plan) -> tuple[dict[int, int], dict[str, int], tuple[int, ...]]:
         """Rows held of what stays within the chain, and of what several levels read from DRAM; rows at a time of every
