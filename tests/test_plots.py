@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
@@ -159,6 +159,7 @@ def test_a_close_timeline_shows_every_instruction(lenet: Result) -> None:
         assert any({c for low, high in found for c in range(low, high)} == covered for found in drawn), unit
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.integers(0, 9), st.integers(1, 40)), max_size=30))
 def test_joined_pieces_hide_nothing_longer_than_a_pixel(parts: list[tuple[str, bool, int, int]]) -> None:
     found, at = [], 0
@@ -205,6 +206,7 @@ def test_occupancy_ends_and_peaks_as_the_memory_does(lenet: Result) -> None:
     assert Memory.UB.name in lines
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 400), st.sampled_from([2, 60, 5000]))
 def test_a_thinned_curve_keeps_the_highest_of_each_stretch(seed: int, more: int, longest: int) -> None:
     random = np.random.default_rng(seed)
