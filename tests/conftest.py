@@ -7,10 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from accelsim.arch import Arch
 from accelsim.cache import VARIABLE
 from accelsim.machine_file import load_arch
+
+# Nothing in a test depends on how fast the computer is.
+settings.register_profile("accelsim", deadline=None)
+settings.load_profile("accelsim")
 
 GOLDEN = Path(__file__).parent / "golden"
 
