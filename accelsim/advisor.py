@@ -11,6 +11,7 @@ from accelsim.cache import Cache
 from accelsim.errors import ConfigError
 from accelsim.explain import Change, Explanation, standard_changes, try_changes
 from accelsim.job import compile_for, placed
+from accelsim.nn.loader import Network
 from accelsim.runner import open_network, run
 from accelsim.spelling import suggest
 
@@ -39,17 +40,19 @@ def explain(
     batch, objective = options["batch"], options["objective"]
     name = workload if workload is not None else options.get("workload") or report["workload"]
 
+    changes = [*standard_changes(arch), *_own(tries or {}, arch)]
+    network = open_network(name)
+
     def again(machine: Arch) -> Mapping[str, Any]:
         progress(f"running {report['workload']} on {_difference(arch, machine)} ...")
         return run(
-            name, arch=machine, batch=batch, objective=objective, timing_only=True, cache=cache
+            network, arch=machine, batch=batch, objective=objective, timing_only=True, cache=cache
         ).report  # fmt: skip
 
-    changes = [*standard_changes(arch), *_own(tries or {}, arch)]
     _check_same(report, again(arch), str(name))
     effects = try_changes(arch, changes, again)
     progress("asking the compiler for its choices ...")
-    return Explanation(report=report, effects=effects, choices=_choices(name, arch, batch, objective, cache))
+    return Explanation(report=report, effects=effects, choices=_choices(network, arch, batch, objective, cache))
 
 
 def _own(tries: Mapping[str, Any], arch: Arch) -> Sequence[Change]:
@@ -72,10 +75,9 @@ def _check_same(report: Mapping[str, Any], again: Mapping[str, Any], name: str) 
         raise ConfigError(name, "", problem, "it changed, or accelsim did: run it again")
 
 
-def _choices(name: str | Path, arch: Arch, batch: int, objective: str, cache: bool) -> dict[str, list[str]]:
+def _choices(network: Network, arch: Arch, batch: int, objective: str, cache: bool) -> dict[str, list[str]]:
     """By layer, what the compiler says of it."""
     stages: dict[str, str] = {}
-    network = open_network(name)
     with placed(network):
         graph = network.quantize()
         compile_for(graph, arch, batch, objective, Cache() if cache else None, stages.__setitem__, time_only=True)

@@ -66,7 +66,7 @@ ALLOWED = {
     "quantizer": {"errors", "job", "nn", "onnx", "yamlio"},
     "plots": {"plots", "arch", "cyclesplit", "errors", "isa", "occupancy", "trace"},
     "explain": {"arch", "cyclesplit", "dram_arch", "errors", "spelling"},
-    "advisor": {"arch", "cache", "errors", "explain", "job", "runner", "spelling"},
+    "advisor": {"arch", "cache", "errors", "explain", "job", "nn.loader", "runner", "spelling"},
     "compare": {"arch"},
     "dse": {"dse", "arch", "area", "bundled", "cache", "compiler", "dram_arch", "errors", "execution", "job",
             "machine_file", "machine_schema", "networks", "nn", "plots", "prepared", "spelling", "units", "validation",
